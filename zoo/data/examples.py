@@ -1,0 +1,103 @@
+"""Examples: labelled pictures or rows, each known by its content.
+
+Two steps, never mixed: a source *reads* an example (bytes to uint8 pixels, or a row of numbers); what a model wants
+to see is made of that in `zoo.data.preprocess`. Nothing here knows of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+
+Ids = NDArray[np.uint8]
+Rows = NDArray[np.int64]
+
+
+class Examples(Protocol):
+    """A set of labelled examples.
+
+    Attributes:
+        name: What the user called it.
+        classes: Names of the classes, in the order of their numbers.
+        ids: uint8 [n, 32]: the sha256 of each example's content.
+        labels: int64 [n]: the number of each example's class.
+        shape: Shape of one decoded example; None where it varies.
+        decoding: What else than its identity decides how an example is read (a colour, say).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: Ids
+    labels: NDArray[np.int64]
+    shape: tuple[int | None, ...]
+    decoding: dict[str, Any]
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    def read(self, rows: Rows) -> Sequence[NDArray[Any]]:
+        """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels], 0..255."""
+
+
+class ArrayExamples:
+    """Examples in memory.
+
+    Args:
+        x: [n, ...]: pictures (uint8 [n, height, width, channels]) or rows of numbers.
+        y: [n]: class names or numbers; None where there are no labels.
+        name: What to call the set.
+        classes: Names of the classes where `y` holds their numbers 0..len(classes)-1.
+
+    Raises:
+        DataError: `x` and `y` differ in length, or `x` is not an array of numbers.
+
+    >>> ArrayExamples(np.zeros((3, 8, 8, 1), np.uint8), ["cat", "dog", "cat"]).labels
+    array([0, 1, 0])
+    """
+
+    def __init__(
+        self, x: Any, y: Any = None, name: str = "arrays", classes: Sequence[str] | None = None
+    ) -> None:
+        self.x = np.asarray(x)
+        if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
+            raise DataError(
+                f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}."
+            )
+        self.name = name
+        self.classes, self.labels = _number_classes(np.zeros(len(self.x), int) if y is None else y, classes)
+        if len(self.labels) != len(self.x):
+            raise DataError(f"Expected one label per example; got {len(self.x)} examples, {len(self.labels)} labels.")
+        self.ids = row_ids(self.x)
+        self.shape: tuple[int | None, ...] = tuple(self.x.shape[1:])
+        self.decoding: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Returns the examples at `rows`, [len(rows), ...]."""
+        return self.x[rows]
+
+
+def row_ids(x: NDArray[Any]) -> Ids:
+    """Returns the identity of each row of `x`: uint8 [n, 32], the sha256 of its dtype, shape and bytes."""
+    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
+    prefix = f"{x.dtype.str} {list(x.shape[1:])} ".encode()
+    digests = b"".join(hashlib.sha256(prefix + row.tobytes()).digest() for row in x)
+    return np.frombuffer(digests, np.uint8).reshape(len(x), 32)
+
+
+def _number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    y = np.asarray(y)
+    if classes is None:
+        names, labels = np.unique(y, return_inverse=True)
+        return tuple(str(name) for name in names), labels.astype(np.int64)
+    if y.dtype.kind not in "ui" or (len(y) and not 0 <= y.min() <= y.max() < len(classes)):
+        raise DataError(f"Expected labels 0..{len(classes) - 1}, the numbers of the classes {list(classes)}.")
+    return tuple(classes), y.astype(np.int64)

@@ -1,0 +1,103 @@
+"""Preprocessing: what a model wants to see, made of decoded examples with Keras operations.
+
+The same few layers serve extraction, training, predicting and the saved model, so none of them can disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError
+from zoo.registry import InputSpec
+
+
+def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
+    """Returns what the model sees of `tensor`, a symbolic batch of decoded examples.
+
+    Args:
+        tensor: float32 [batch, height, width, channels] pictures 0..255, or [batch, ...] rows.
+        spec: What the model wants; None leaves the tensor as it is.
+
+    Raises:
+        DataError: The examples' channels cannot become the model's.
+    """
+    if spec is None:
+        return tensor
+    if len(tensor.shape) == 4:
+        tensor = _resize(tensor, spec)
+        tensor = _recolor(tensor, spec)
+    return _normalize(tensor, spec)
+
+
+def preprocessing_model(spec: InputSpec | None, shape: Sequence[int | None]) -> keras.Model:
+    """Returns preprocessing alone as a model of decoded examples of `shape` (without the batch)."""
+    examples = keras.Input(tuple(shape), name="examples")
+    return keras.Model(examples, preprocess(examples, spec), name="preprocessing")
+
+
+def read_batch(pictures: Sequence[NDArray[Any]], model: keras.Model) -> NDArray[np.float32]:
+    """Returns decoded examples, of one size or of many, preprocessed by `model`: float32 [n, ...]."""
+    if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
+        return np.asarray(model(np.asarray(pictures, np.float32)))
+    return np.concatenate([np.asarray(model(np.asarray(picture, np.float32)[None])) for picture in pictures])
+
+
+def fitting_spec(spec: InputSpec | None, shape: Sequence[int | None]) -> None:
+    """Checks that examples of `shape` can be made what `spec` wants.
+
+    Raises:
+        DataError: They cannot; the message says what was expected and found.
+    """
+    if spec is None or len(shape) == 3:
+        return
+    wanted = [size for size in spec.size if size is not None]
+    if math.prod(size or 0 for size in shape) != math.prod(wanted):
+        raise DataError(f"The model wants pictures {list(spec.size)}; the examples have shape {list(shape)}.")
+
+
+def _resize(tensor: Any, spec: InputSpec) -> Any:
+    size = tuple(spec.size[:2])
+    if None in size:
+        return tensor
+    if spec.fit == "center_crop":
+        tensor = _resized(tensor, tuple(spec.resize_to or size), spec.resize)
+        return tensor if tuple(tensor.shape[1:3]) == size else keras.layers.CenterCrop(*size, name="crop")(tensor)
+    return _resized(tensor, size, spec.resize)
+
+
+def _resized(tensor: Any, size: tuple[int | None, ...], interpolation: str) -> Any:
+    if tuple(tensor.shape[1:3]) == size:
+        return tensor
+    return keras.layers.Resizing(*size, interpolation=interpolation, name="resize")(tensor)
+
+
+def _recolor(tensor: Any, spec: InputSpec) -> Any:
+    have, want = tensor.shape[-1], 1 if spec.color == "gray" else 3
+    if have == 1 and want == 3:
+        return keras.layers.Concatenate(name="gray_to_rgb")([tensor] * 3)
+    if have == 3 and want == 1:
+        return keras.ops.image.rgb_to_grayscale(tensor)
+    if have != want:
+        raise DataError(f"The model wants {spec.color} pictures ({want} channels); the examples have {have}.")
+    return keras.ops.flip(tensor, axis=-1) if spec.color == "BGR" else tensor
+
+
+def _normalize(tensor: Any, spec: InputSpec) -> Any:
+    """Applies (x * scale - mean) / std, as one multiplication and one addition."""
+    std = np.asarray(spec.std or (1.0,))
+    factor = spec.scale / std
+    offset = -np.asarray(spec.mean or (0.0,)) / std
+    if np.all(factor == 1) and np.all(offset == 0):
+        return tensor
+    return keras.layers.Rescaling(_plain(factor), _plain(offset), name="normalize")(tensor)
+
+
+def _plain(values: NDArray[np.float64]) -> float | list[float]:
+    """Returns one number where all channels agree: a saved model then says it once."""
+    return float(values[0]) if np.all(values == values[0]) else [float(value) for value in values]

@@ -1,0 +1,94 @@
+"""Durable files: where they live, and writes that happen wholly or not at all.
+
+Every write goes to a private temporary name in the same file system, is flushed to the disk, then renamed, and the
+folder is flushed (the order that survives a power loss). Nothing here knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+
+from zoo.errors import DiskError
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+_DISK_ERRORS |= {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+def zoo_home() -> Path:
+    """Returns the folder of all that `zoo` keeps: `$ZOO_HOME`, or the user's data folder. It may not exist yet."""
+    return Path(os.environ.get("ZOO_HOME") or platformdirs.user_data_dir("zoo", appauthor=False)).expanduser()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path, hint: str = "free some space, or choose another folder") -> Iterator[None]:
+    """Turns the operating system's refusals to write `path` into a `DiskError` that says what to do."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise DiskError(f"Cannot write {path}: {error.strerror or error}; {hint}.") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Returns `path`, created with its parents where it was missing."""
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def temporary_name(path: Path) -> Path:
+    """Returns a private name beside `path`; it starts with a dot, so that readers of the folder pass over it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Writes a file through `write(file)`, wholly or not at all, and returns `path`.
+
+    Raises:
+        DiskError: The disk is full, read-only or not ours; nothing of the file is left behind.
+    """
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    with disk_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            flush_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Writes `data` to `path`, wholly or not at all."""
+    return write_whole(path, lambda file: file.write(data))
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

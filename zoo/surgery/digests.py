@@ -1,0 +1,106 @@
+"""What a unit computes, as a digest: equal digests put out equal features, whatever the layers are called.
+
+digest_0 = sha256(input dtype, rank, channels); digest_k = sha256(digest_{k-1}, what unit k is made of, its weights).
+"What it is made of" is its layers' classes, the arguments that matter in inference, and the wiring inside the unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.surgery.graph import Call, Graph, Ref, read_graph
+from zoo.surgery.units import Units
+
+_IRRELEVANT = re.compile(
+    r"name|trainable|seed|seed_generator|momentum|build_config|module|batch_(input_)?shape|input_shape|inbound_nodes|"
+    r".*_initializer|.*_regularizer|.*_constraint"
+)
+_IDENTITIES = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout")
+_IDENTITIES += ("GaussianDropout", "GaussianNoise", "ActivityRegularization")
+
+
+def unit_digests(units: Units, count: int) -> tuple[str, ...]:
+    """Returns digest_0 to digest_`count` of a model's units, in hex."""
+    source = units.graph.calls[0].layer
+    shape = units.graph.shapes[units.graph.input]
+    digests = [_sha256(json.dumps([str(source.dtype), len(shape), shape[-1]]).encode())]
+    start = units.graph.input
+    for calls, end in zip(units.calls[:count], units.ends[:count], strict=True):
+        record = [digests[-1], _canonical_calls(calls, start)]
+        digests.append(_sha256(json.dumps(record, sort_keys=True).encode(), *_weight_bytes(calls)))
+        start = end
+    return tuple(digests)
+
+
+def _sha256(*parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _canonical_calls(calls: tuple[Call, ...], start: Ref) -> list[Any]:
+    """Returns calls as plain data: what each is, and which tensors of this unit (or -1: the unit's input) it takes."""
+    numbers = {call.key: number for number, call in enumerate(calls)}
+    layers = list({id(call.layer): None for call in calls})
+
+    def place(ref: Ref) -> list[int]:
+        return [-1] if ref == start else [numbers[ref.call], ref.output]
+
+    return [
+        [
+            layers.index(id(call.layer)),
+            _canonical_layer(call.layer),
+            _wiring(call.args, place),
+            _wiring({key: value for key, value in call.kwargs.items() if key not in ("training", "mask")}, place),
+        ]
+        for call in calls
+    ]
+
+
+def _wiring(value: Any, place: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"tensor": place(value)}
+    if isinstance(value, Mapping):
+        return {key: _wiring(item, place) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_wiring(item, place) for item in value]
+    return value
+
+
+def _canonical_layer(layer: Any) -> Any:
+    if type(layer).__name__ in _IDENTITIES:
+        return "identity"
+    if isinstance(layer, keras.Model):
+        inner: Graph = read_graph(layer)
+        return _canonical_calls(inner.calls[1:], inner.input)
+    return _relevant(keras.saving.serialize_keras_object(layer))
+
+
+def _relevant(value: Any) -> Any:
+    """Returns configuration without what changes no inference: names, initializers, seeds and the like."""
+    if isinstance(value, Mapping):
+        return {
+            key: _relevant(item)
+            for key, item in value.items()
+            if not _IRRELEVANT.fullmatch(key) and item is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_relevant(item) for item in value]
+    return value
+
+
+def _weight_bytes(calls: tuple[Call, ...]) -> list[Any]:
+    parts: list[Any] = []
+    for layer in {id(call.layer): call.layer for call in calls}.values():
+        for weight in getattr(layer, "weights", []):
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            parts += [f"{array.dtype.name} {list(array.shape)} ".encode(), array.reshape(-1).view(np.uint8)]
+    return parts

@@ -1,0 +1,83 @@
+"""Which units `--reuse` and `--freeze` name: a number, a layer's name, a pattern of layer names, or `all`."""
+
+from __future__ import annotations
+
+import re
+
+from zoo.errors import CutError, nearest_names
+from zoo.surgery.units import Units
+
+Depth = int | str
+
+
+def select_units(units: Units, reuse: Depth = "all", freeze: Depth | None = None) -> tuple[int, int]:
+    """Returns (N, K): the model's lowest N units are reused, the lowest K of those are frozen.
+
+    Args:
+        units: The model's units.
+        reuse: A number 0..U-1, `"all"` (U-1), the exact name of a layer in the highest unit to reuse, or a regular
+            expression whose whole matches among layer names are units 1..N without a gap.
+        freeze: The same, at most `reuse`; None freezes all that is reused.
+
+    Raises:
+        CutError: There is no such cut; the message names the valid range and the nearest legal cut.
+    """
+    highest = len(units) - 1
+    reused = _depth(units, reuse, "reuse", highest)
+    if reused > highest:
+        raise CutError(
+            f"Expected --reuse 0 to {highest}; got {reuse}. {units.model.name} has {len(units)} units, and the last, "
+            f"{units[-1].name!r}, is the classifier that is always replaced. Nearest: --reuse {highest}. "
+            f"See them all: zoo layers"
+        )
+    frozen = reused if freeze is None or freeze == "all" else _depth(units, freeze, "freeze", reused)
+    if frozen > reused:
+        raise CutError(
+            f"Expected --freeze 0 to {reused}, for only reused units can be frozen; got --freeze {freeze} with "
+            f"--reuse {reuse}. Nearest: --freeze {reused}, or --reuse {min(frozen, highest)} --freeze {frozen}."
+        )
+    for option, depth in (("reuse", reused), ("freeze", frozen)):
+        _refuse_illegal(units, option, depth)
+    return reused, frozen
+
+
+def _depth(units: Units, wanted: Depth, option: str, highest: int) -> int:
+    if isinstance(wanted, bool) or not isinstance(wanted, int | str):
+        raise CutError(f"Expected --{option} as a number or a layer's name; got {wanted!r}.")
+    if wanted == "all":
+        return highest
+    if isinstance(wanted, int) or re.fullmatch(r"[+-]?\d+", wanted):
+        if int(wanted) < 0:
+            raise CutError(f"Expected --{option} 0 to {highest}; got {wanted}. Nearest: --{option} 0.")
+        return int(wanted)
+    return units.unit_of(wanted) or _matched_depth(units, wanted, option)
+
+
+def _matched_depth(units: Units, pattern: str, option: str) -> int:
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise CutError(f"--{option} {pattern!r} is no layer's name and no regular expression: {error}.") from error
+    matched = [unit.index for unit in units if any(regex.fullmatch(layer) for layer in unit.layers)]
+    if not matched:
+        near = nearest_names(pattern, [layer for unit in units for layer in unit.layers])
+        raise CutError(f"--{option} {pattern!r} matches no layer of {units.model.name}.{near} See: zoo layers")
+    missing = sorted(set(range(1, matched[-1] + 1)) - set(matched))
+    if missing:
+        names = ", ".join(f"{number} ({units[number - 1].name})" for number in missing)
+        raise CutError(
+            f"--{option} {pattern!r} matches units {', '.join(map(str, matched))}, but leaves out unit {names}; units "
+            f"are reused from the first up without a gap. Nearest: --{option} {matched[-1]}."
+        )
+    return matched[-1]
+
+
+def _refuse_illegal(units: Units, option: str, depth: int) -> None:
+    if depth == 0 or units[depth - 1].legal:
+        return
+    legal = [0, *(unit.index for unit in units if unit.legal)]
+    nearest = min(legal, key=lambda number: (abs(number - depth), -number))
+    raise CutError(
+        f"{units.model.name} cannot be cut above unit {depth} ({units[depth - 1].name}): {units[depth - 1].reason}. "
+        f"Nearest legal cut: --{option} {nearest}."
+    )

@@ -1,0 +1,233 @@
+"""Units: the smallest parts of a network that can be kept or cut off as a whole.
+
+A *cut point* is a tensor through which every path from the model's input to its output passes. A *kernel layer* has a
+weight of two or more dimensions that was created trainable. A unit runs from one kernel layer (or from a block that
+branches, with all its kernel layers) up to the last cut point before the next.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import keras
+
+from zoo.errors import CutError
+from zoo.surgery.graph import Call, Graph, Ref, Shape, read_graph, sublayers
+
+# Layers whose weights may have two dimensions and yet are no kernels: slopes, normalization, scales, positions.
+_NO_KERNEL = re.compile(r".*(PReLU|Norm|Normalization|Scale|Affine|Position(al)?(Embedding|Encoding))(\dD|V\d)?")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of a model.
+
+    Attributes:
+        index: Its number, counted from 1 at the input.
+        name: Its kernel layer; where it has several, the layer that joins them.
+        layers: Names of all layers in it, in order.
+        output_shape: Shape of what it puts out for one example.
+        params: Number of its parameters.
+        multiply_adds: Multiply-adds in kernels, for one example; None where they depend on its size.
+        feature_bytes: Bytes of what it puts out for one example, as float32.
+        legal: Whether the model can be cut above it.
+        reason: Why not, or what else is worth knowing; empty where there is nothing.
+    """
+
+    index: int
+    name: str
+    layers: tuple[str, ...]
+    output_shape: tuple[int | None, ...]
+    params: int
+    multiply_adds: int | None
+    feature_bytes: int | None
+    legal: bool
+    reason: str
+
+
+class Units(Sequence[Unit]):
+    """The units of a model, from the input up.
+
+    Attributes:
+        model: The model.
+        graph: Its graph.
+        calls: For each unit, its calls.
+        ends: For each unit, the tensor it puts out.
+    """
+
+    def __init__(self, model: keras.Model, graph: Graph, groups: Sequence[_Segment]) -> None:
+        self.model = model
+        self.graph = graph
+        self.calls = tuple(group.calls for group in groups)
+        self.ends = tuple(group.end for group in groups)
+        seen: set[int] = set()
+        masks = _masked(graph)
+        self._units = tuple(
+            _describe(number, group, graph, seen, masks) for number, group in enumerate(groups, 1)
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> Unit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Unit]: ...
+    def __getitem__(self, index: int | slice) -> Unit | Sequence[Unit]:
+        return self._units[index]
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def unit_of(self, layer: str) -> int | None:
+        """Returns the number of the unit with the layer called `layer`, or None."""
+        return next((unit.index for unit in self._units if layer in unit.layers), None)
+
+
+def split_units(model: keras.Model) -> Units:
+    """Returns the units of `model`, a built functional or sequential Keras model of one input and one output.
+
+    Raises:
+        CutError: The model is of another kind, or nothing in it has a kernel.
+
+    >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU(), keras.layers.Dense(2)])
+    >>> [(unit.index, unit.output_shape, unit.params) for unit in split_units(net)]
+    [(1, (3,), 15), (2, (2,), 8)]
+    """
+    graph = read_graph(model)
+    groups: list[_Segment] = []
+    for segment in _segments(graph):
+        if not groups or (segment.kernels and groups[-1].kernels):
+            groups.append(segment)
+        else:
+            groups[-1] = groups[-1].joined(segment)
+    if not groups or not groups[-1].kernels:
+        raise CutError(f"Model {model.name!r} has no layer with a kernel (Dense, Conv...): there is nothing to reuse.")
+    return Units(model, graph, groups)
+
+
+def is_kernel_layer(layer: Any) -> bool:
+    """Returns whether `layer`, or a layer inside it, has a weight of two or more dimensions that was made to train."""
+    return any(
+        len(weight.shape) >= 2 for part in sublayers(layer) if not _NO_KERNEL.fullmatch(type(part).__name__)
+        for weight in created_trainable(part)
+    )
+
+
+def created_trainable(layer: Any) -> list[Any]:
+    """Returns the layer's own weights that were created trainable, whatever its flag says now."""
+    # `trainable_weights` is empty while a layer is frozen; only this list remembers what it was made with.
+    return list(getattr(layer, "_trainable_variables", []))
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """The calls between two neighbouring cut points (or several such stretches, joined)."""
+
+    calls: tuple[Call, ...]
+    kernels: tuple[Call, ...]
+    name: str
+    end: Ref
+
+    def joined(self, after: _Segment) -> _Segment:
+        name = self.name if self.kernels else after.name
+        return _Segment(self.calls + after.calls, self.kernels + after.kernels, name, after.end)
+
+
+def _segments(graph: Graph) -> Iterator[_Segment]:
+    """Yields the stretches between cut points, in order.
+
+    In an order that can be run, a tensor is a cut point when it alone is still needed by calls further on.
+    """
+    last_use = {graph.output: len(graph.calls)}
+    for number, call in reversed(list(enumerate(graph.calls))):
+        for ref in call.inputs:
+            last_use.setdefault(ref, number)
+    open_until: dict[Ref, int] = {}
+    stretch: list[Call] = []
+    made: dict[str, list[Ref]] = {}
+    for ref in last_use:
+        made.setdefault(ref.call, []).append(ref)
+    for number, call in enumerate(graph.calls):
+        if number:
+            stretch.append(call)
+        open_until |= {ref: last_use[ref] for ref in made.get(call.key, [])}
+        open_until = {ref: last for ref, last in open_until.items() if last > number}
+        if len(open_until) == 1 and number:
+            (end,) = open_until
+            if end.call == call.key:
+                yield _segment(stretch, end)
+                stretch = []
+
+
+def _segment(calls: list[Call], end: Ref) -> _Segment:
+    kernels = tuple(call for call in calls if is_kernel_layer(call.layer))
+    return _Segment(tuple(calls), kernels, kernels[0].key if len(kernels) == 1 else calls[-1].key, end)
+
+
+def _masked(graph: Graph) -> set[Ref]:
+    """Returns the tensors that carry a Keras mask, which a cut would lose."""
+    masked: set[Ref] = set()
+    for call in graph.calls:
+        layer = call.layer
+        starts = type(layer).__name__ == "Masking" or bool(getattr(layer, "mask_zero", False))
+        starts = starts or (isinstance(layer, keras.Model) and any(getattr(part, "mask_zero", False) for part in sublayers(layer)))
+        passes = getattr(layer, "supports_masking", False) and any(ref in masked for ref in call.inputs)
+        ends = isinstance(layer, keras.layers.RNN) and not layer.return_sequences
+        if starts or (passes and not ends):
+            masked.add(Ref(call.key))
+    return masked
+
+
+def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: set[Ref]) -> Unit:
+    shape = graph.shapes[group.end][1:]
+    weights = []
+    for call in group.calls:
+        if id(call.layer) not in seen:
+            seen.add(id(call.layer))
+            weights += list(getattr(call.layer, "weights", []))
+    reason = ""
+    if group.end in masked:
+        reason = "a Keras mask crosses this cut"
+    elif graph.output == group.end:
+        reason = "the classifier, always replaced"
+    elif whole := [call.key for call in group.calls if isinstance(call.layer, keras.Model)]:
+        reason = f"nested model kept whole: {', '.join(whole)}"
+    return Unit(
+        index=index,
+        name=group.name,
+        layers=tuple(call.key for call in group.calls),
+        output_shape=shape,
+        params=sum(math.prod(weight.shape) for weight in weights),
+        multiply_adds=_total([_multiply_adds(call, graph) for call in group.calls]),
+        feature_bytes=None if None in shape else 4 * math.prod(size or 1 for size in shape),
+        legal=group.end not in masked and graph.output != group.end,
+        reason=reason,
+    )
+
+
+def _multiply_adds(call: Call, graph: Graph) -> int | None:
+    if isinstance(call.layer, keras.layers.Embedding) or not is_kernel_layer(call.layer):
+        return 0
+    if isinstance(call.layer, keras.Model):
+        inner = read_graph(call.layer)
+        return _total([_multiply_adds(each, inner) for each in inner.calls])
+    repeats = _kernel_shape(call, graph)[1:-1]
+    if None in repeats:
+        return None
+    kernels = [weight for part in sublayers(call.layer) for weight in created_trainable(part) if len(weight.shape) >= 2]
+    return sum(math.prod(weight.shape) for weight in kernels) * math.prod(size or 1 for size in repeats)
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _kernel_shape(call: Call, graph: Graph) -> Shape:
+    """Returns the shape [batch, ..., channels] of the tensor at each of whose positions a kernel is used once."""
+    goes_in = graph.shapes[call.inputs[0]]
+    transposed = type(call.layer).__name__.endswith("Transpose")
+    if transposed or isinstance(call.layer, keras.layers.RNN | keras.layers.Bidirectional):
+        return goes_in
+    return graph.shapes.get(Ref(call.key), goes_in)
