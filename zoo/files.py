@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,7 +21,7 @@ import platformdirs
 from zoo.errors import DiskError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
-_DISK_ERRORS |= {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+_DISK_ERRORS |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def zoo_home() -> Path:
@@ -51,6 +52,14 @@ def make_folder(path: Path) -> Path:
 def temporary_name(path: Path) -> Path:
     """Returns a private name beside `path`; it starts with a dot, so that readers of the folder pass over it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def remove_leftovers(folder: Path, older_than: float = 86_400.0) -> None:
+    """Removes temporary files that killed processes left in `folder`, where nobody has touched them for a day (s)."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def flush_folder(folder: Path) -> None:

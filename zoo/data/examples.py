@@ -1,7 +1,7 @@
 """Examples: labelled pictures or rows, each known by its content.
 
 Two steps, never mixed: a source *reads* an example (bytes to uint8 pixels, or a row of numbers); what a model wants
-to see is made of that in `zoo.data.preprocess`. Nothing here knows of models.
+to see is made of that in `zoo.data.preprocessing`. Nothing here knows of models.
 """
 
 from __future__ import annotations
@@ -101,3 +101,20 @@ def _number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, .
     if y.dtype.kind not in "ui" or (len(y) and not 0 <= y.min() <= y.max() < len(classes)):
         raise DataError(f"Expected labels 0..{len(classes) - 1}, the numbers of the classes {list(classes)}.")
     return tuple(classes), y.astype(np.int64)
+
+
+class SomeExamples:
+    """Some rows of other examples, as examples of their own, in the order given."""
+
+    def __init__(self, examples: Examples, rows: Rows) -> None:
+        self._examples, self._rows = examples, rows
+        self.name, self.classes = examples.name, examples.classes
+        self.shape, self.decoding = examples.shape, examples.decoding
+        self.ids, self.labels = examples.ids[rows], examples.labels[rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, rows: Rows) -> Sequence[NDArray[Any]]:
+        """Returns the decoded examples at `rows`."""
+        return self._examples.read(self._rows[rows])

@@ -49,7 +49,7 @@ class Trunk:
     @property
     def model(self) -> keras.Model:
         """The trunk as a model: preprocessed examples in, features out."""
-        return keras.Model(self.cuts[0], self.output, name=f"trunk_{self.depth}")
+        return _between(self.cuts[0], self.output, f"trunk_{self.depth}")
 
     def digests(self) -> tuple[str, ...]:
         """Returns the digest of the input and of each unit (hex), of the weights as they are now."""
@@ -64,7 +64,7 @@ class Trunk:
         """
         if not 1 <= depth <= self.depth:
             raise CutError(f"Expected a depth of 1 to {self.depth} units; got {depth}.")
-        output = apply_tap(self.cuts[depth], tap)
+        output = apply_tap(self.cuts[depth], tap, f"unit{depth}")
         return Trunk(self.name, self.unit_names[:depth], self.cuts[: depth + 1], output, tap, self.preprocessing)
 
     def __call__(self, x: Any) -> Any:
@@ -95,7 +95,8 @@ class Surgery:
         trunk: The frozen units; None where K is 0.
         tail: `keras.Model` of the reused units that train; passes its input on where there are none.
         head: `keras.Model` of the new layers: class probabilities.
-        trainable: `keras.Model` of tail and head together: what is fitted on features.
+        trainable: `keras.Model` of tail and head together: features in, class probabilities out.
+        logits: The same up to the logits: what is fitted on features.
 
     Raises:
         CutError: The model cannot be cut so.
@@ -125,7 +126,7 @@ class Surgery:
         cuts = copies.cuts(self.reuse)
         prefix = _free_prefix(self.units, self.reuse)
         pooled = apply_tap(cuts[-1], head.pool, prefix)
-        probabilities = head.build(pooled, prefix)
+        logits, probabilities = head.build(pooled, prefix)
         pooled_trunk = self.freeze == self.reuse > 0
         tap: Tap = head.pool if pooled_trunk and pooled is not cuts[-1] else "map"
         frozen = pooled if pooled_trunk else cuts[self.freeze]
@@ -135,9 +136,10 @@ class Surgery:
         )
         self._input, self._output = cuts[0], probabilities
         top = pooled if pooled_trunk else cuts[self.reuse]
-        self.tail = keras.Model(frozen, top, name="tail")
-        self.head = keras.Model(top, probabilities, name="head")
-        self.trainable = keras.Model(frozen, probabilities, name="trainable")
+        self.tail = _between(frozen, top, "tail")
+        self.head = _between(top, probabilities, "head")
+        self.trainable = _between(frozen, probabilities, "trainable")
+        self.logits = _between(frozen, logits, "logits")
 
     def stitch(self) -> keras.Model:
         """Returns trunk, tail and head as one model of preprocessed examples; its layers are those that train."""
@@ -166,6 +168,12 @@ def put_before(first: Any, tensor: Any, model: keras.Model) -> keras.Model:
     graph = read_graph(model)
     output = replay(graph, {graph.input: tensor}, graph.output, lambda call, args, kwargs: call.layer(*args, **kwargs))
     return keras.Model(first, output, name=model.name)
+
+
+def _between(first: Any, last: Any, name: str) -> keras.Model:
+    if first is last:
+        first = last = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+    return keras.Model(first, last, name=name)
 
 
 class _Copies:

@@ -40,8 +40,8 @@ class Head:
         if any(width < 1 for width in self.hidden):
             raise UsageError(f"Expected hidden layers of at least 1 unit; got {list(self.hidden)}.")
 
-    def build(self, tensor: Any, prefix: str = "head") -> Any:
-        """Returns class probabilities [batch, classes] of `tensor`, pooled features [batch, n].
+    def build(self, tensor: Any, prefix: str = "head") -> tuple[Any, Any]:
+        """Returns logits and class probabilities, [batch, classes] both, of `tensor`, pooled features [batch, n].
 
         Names of the new layers begin with `prefix`.
         """
@@ -51,7 +51,7 @@ class Head:
             tensor = keras.layers.Dense(width, self.activation, kernel_initializer=weights, name=name)(tensor)
         weights = keras.initializers.GlorotUniform(seed=self.seed)
         logits = keras.layers.Dense(self.classes, kernel_initializer=weights, name=f"{prefix}_logits")(tensor)
-        return keras.layers.Softmax(name=f"{prefix}_probabilities")(logits)
+        return logits, keras.layers.Softmax(name=f"{prefix}_probabilities")(logits)
 
 
 def apply_tap(tensor: Any, tap: Tap, prefix: str = "head") -> Any:

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.compiled import compiled
+from zoo.data.examples import Examples, Rows
 from zoo.errors import DataError
 from zoo.registry import InputSpec
 
@@ -35,25 +37,49 @@ def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
     return _normalize(tensor, spec)
 
 
-def preprocessing_model(spec: InputSpec | None, shape: Sequence[int | None]) -> keras.Model:
-    """Returns preprocessing alone as a model of decoded examples of `shape` (without the batch)."""
-    examples = keras.Input(tuple(shape), name="examples")
+def preprocessing_model(
+    spec: InputSpec | None, shape: Sequence[int | None], dtype: str = "float32"
+) -> keras.Model:
+    """Returns preprocessing alone as a model of decoded examples of `shape` (without the batch) and `dtype`."""
+    examples = keras.Input(tuple(shape), dtype=dtype, name="examples")
     return keras.Model(examples, preprocess(examples, spec), name="preprocessing")
 
 
-def read_batch(pictures: Sequence[NDArray[Any]], model: keras.Model) -> NDArray[np.float32]:
-    """Returns decoded examples, of one size or of many, preprocessed by `model`: float32 [n, ...]."""
-    if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
-        return np.asarray(model(np.asarray(pictures, np.float32)))
-    return np.concatenate([np.asarray(model(np.asarray(picture, np.float32)[None])) for picture in pictures])
+class Reader:
+    """Reads examples as a model sees them: an array-like of preprocessed examples, computed when asked for.
 
-
-def fitting_spec(spec: InputSpec | None, shape: Sequence[int | None]) -> None:
-    """Checks that examples of `shape` can be made what `spec` wants.
+    Args:
+        examples: The examples.
+        spec: What the model wants to see.
+        dtype: What it computes in.
 
     Raises:
-        DataError: They cannot; the message says what was expected and found.
+        DataError: The examples cannot be made what the model wants.
     """
+
+    def __init__(self, examples: Examples, spec: InputSpec | None, dtype: str = "float32") -> None:
+        _check_fit(spec, examples.shape)
+        self._examples = examples
+        self._model = preprocessing_model(spec, examples.shape, dtype)
+        self._run = compiled(self._model)
+        self.dtype = np.dtype(dtype)
+        self.shape = (len(examples), *self._model.output_shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, rows: Rows) -> NDArray[Any]:
+        """Returns the preprocessed examples at `rows`, [len(rows), ...]."""
+        pictures = self._examples.read(rows)
+        if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
+            return self._of(np.asarray(pictures, self.dtype))
+        return np.concatenate([self._of(np.asarray(each, self.dtype)[None]) for each in pictures])
+
+    def _of(self, batch: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self._run(keras.ops.convert_to_tensor(batch)))
+
+
+def _check_fit(spec: InputSpec | None, shape: Sequence[int | None]) -> None:
     if spec is None or len(shape) == 3:
         return
     wanted = [size for size in spec.size if size is not None]

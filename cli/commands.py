@@ -1,0 +1,231 @@
+"""The commands, each thin over one function of `zoo`: options in, a table or JSON out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import zoo
+from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+
+
+class Widths(click.ParamType):
+    """Widths of hidden layers, as in 20,10."""
+
+    name = "widths"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Returns the widths."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(width) for width in value.split(",") if width.strip())
+        except ValueError:
+            self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
+
+
+@click.command("list")
+@click.argument("pattern", default="*")
+@as_json
+def list_(pattern: str, as_json: bool) -> None:
+    """List the models that can be reused; PATTERN is a name with wildcards."""
+    entries = zoo.list_models(pattern)
+    if as_json:
+        show_json([entry.to_json() for entry in entries])
+        return
+    if not entries:
+        say(f"No model matches {pattern!r}. See: zoo list")
+        return
+    show_table(
+        ["name", "source", "task", "input", "units", "parameters", "summary"],
+        [
+            [entry.name, entry.source, entry.task, shape_text(entry.input.size), number(entry.units),
+             number(entry.params), entry.summary]
+            for entry in entries
+        ],
+        right={"units", "parameters"},
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("name")
+@as_json
+def show(name: str, as_json: bool) -> None:
+    """Show all that is known about the model NAME."""
+    entry = zoo.find_entry(name)
+    if as_json:
+        show_json(entry.to_json())
+        return
+    spec = entry.input
+    show_pairs([
+        ("name", entry.name),
+        ("summary", entry.summary),
+        ("source", entry.source),
+        ("task", entry.task),
+        ("input", f"{shape_text(spec.size)} {spec.color}, {'resizable' if spec.resizable else 'fixed size'}"),
+        ("preprocessing", f"(x * {spec.scale:.6g} - {_values(spec.mean, 0)}) / {_values(spec.std, 1)}, {spec.resize}"),
+        ("classes", f"{number(entry.output.classes)} ({entry.output.labels})"),
+        ("parameters", number(entry.params)),
+        ("units", number(entry.units)),
+        *((key, f"{value:g}") for key, value in entry.metrics.items()),
+        ("license", entry.license or "not published"),
+        ("cite", entry.cite or "not published"),
+        ("facts from", entry.origin or "not recorded"),
+        *((f"file ({file.role})", f"{file.name}, {size(file.bytes)}, {file.hash or 'no hash'}") for file in entry.files),
+    ])  # fmt: skip
+
+
+@click.command()
+@click.argument("name", default="letters-cnn")
+@as_json
+def layers(name: str, as_json: bool) -> None:
+    """Show the numbered units of the model NAME: what --reuse and --freeze count."""
+    zoo.find_entry(name)
+    with quiet_tensorflow():
+        units = zoo.split_units(zoo.load_model(name))
+    if as_json:
+        show_json([dataclasses.asdict(unit) for unit in units])
+        return
+    show_table(
+        ["unit", "name", "layers", "output", "parameters", "multiply-adds", "features", "cut above"],
+        [
+            [str(unit.index), unit.name, " ".join(unit.layers), shape_text(unit.output_shape), number(unit.params),
+             number(unit.multiply_adds), size(unit.feature_bytes),
+             ("yes" if unit.legal else "no") + (f": {unit.reason}" if unit.reason else "")]
+            for unit in units
+        ],
+        right={"unit", "parameters", "multiply-adds", "features"},
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("name", default="letters-cnn")
+@click.option("--data", default="digits", show_default=True, help="digits, or a part of them such as digits:5-9.")
+@click.option("--reuse", default="all", show_default=True, metavar="N",
+              help="Keep the lowest N units: a number, a layer's name, a pattern of names, or all but the classifier.")
+@click.option("--freeze", metavar="K", help="Freeze the lowest K of those.  [default: as many as are reused]")
+@click.option("--hidden", type=Widths(), default=(), metavar="N,N..", help="New hidden layers, as in 20,10.")
+@click.option("--pool", type=click.Choice(["avg", "max", "avgmax", "flatten"]), default="avg", show_default=True,
+              help="How feature maps become a vector.")
+@click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=0.001, show_default=True,
+              help="Learning rate of Adam.")
+@click.option("--patience", type=click.IntRange(1), default=10, show_default=True,
+              help="Stop after so many epochs without a lower validation loss.")
+@click.option("--train-batchnorm", is_flag=True, help="Let BatchNormalization above the frozen units update.")
+@click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="Train on at most N examples a class.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/ and the data's name]")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would happen, and do nothing.")
+@click.option("--compare-scratch", is_flag=True, help="Also train the same shape from random weights.")
+@as_json
+def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scratch: bool, **options: Any) -> None:
+    """Make a model for your own data out of the pretrained model NAME (letters-cnn)."""
+    zoo.find_entry(name)
+    with quiet_tensorflow():
+        plan = zoo.plan(name, data, **options, compare_scratch=compare_scratch)
+    if only_plan:
+        show_json(dataclasses.asdict(plan)) if as_json else _show_plan(plan)
+        return
+    say(f"{plan.model} for {plan.data}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen")
+    began = time.perf_counter()
+    with Bar() as bar:
+        run = zoo.transfer(name, data, **options, compare_scratch=compare_scratch, progress=bar)
+    if as_json:
+        show_json(run.record)
+        return
+    record = run.record
+    pairs = [("test accuracy", f"{run.accuracy:.4f}  ({record['metrics']['test']['count']} examples)")]
+    if record["scratch"]:
+        scratch = record["scratch"]["metrics"]["test"]["accuracy"]
+        pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
+    pairs += [
+        ("features", f"{record['features']['hits']} found, {record['features']['misses']} computed"),
+        ("training", f"{record['training']['epochs']} epochs, {record['training']['seconds']:.1f} s; "
+                     f"{record['training']['stopped']}"),
+        ("in all", f"{time.perf_counter() - began:.1f} s"),
+        ("report", str(run.report)),
+        ("predict", f"zoo predict {run.path} PICTURE..."),
+    ]  # fmt: skip
+    show_pairs(pairs)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@as_json
+def predict(run: str, inputs: Sequence[str], as_json: bool) -> None:
+    """Say what the model of RUN sees in pictures: files, or folders of them."""
+    opened = zoo.open_run(run)
+    with quiet_tensorflow():
+        predictions = opened.predict(list(inputs))
+    rows = [
+        {"file": each.file, "label": each.label, "probability": each.probability} for each in predictions
+    ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        ["file", "label", "probability"],
+        [[row["file"], row["label"], f"{row['probability']:.4f}"] for row in rows],
+        right={"probability"},
+    )
+
+
+@click.command()
+@click.argument("folder", default="runs")
+@as_json
+def runs(folder: str, as_json: bool) -> None:
+    """List the runs in FOLDER (runs), the newest first."""
+    found = zoo.list_runs(folder)
+    if as_json:
+        show_json([{"path": str(run.path), **run.record} for run in found])
+        return
+    if not found:
+        say(f"No runs in {folder}. Make one: zoo transfer --reuse 3 --freeze 2")
+        return
+    show_table(
+        ["run", "model", "data", "reuse", "freeze", "test accuracy", "made"],
+        [
+            [str(run.path), run.record["model"], run.record["data"], str(run.record["reuse"]),
+             str(run.record["freeze"]), f"{run.accuracy:.4f}", run.record["created"].replace("T", " ")[:16]]
+            for run in found
+        ],
+        right={"reuse", "freeze", "test accuracy"},
+    )  # fmt: skip
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Returns a shape as in 28x28x1, with ? where any size will do."""
+    return "x".join("?" if each is None else str(each) for each in shape)
+
+
+def _values(values: Sequence[float], default: float) -> str:
+    return "[" + ", ".join(f"{value:g}" for value in values) + "]" if values else f"{default:g}"
+
+
+def _show_plan(plan: Any) -> None:
+    parts = ", ".join(f"{count} {name}" for name, count in plan.examples.items())
+    pairs = [
+        ("model", f"{plan.model}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen"),
+        ("parameters", ", ".join(f"{number(count)} {state}" for state, count in plan.parameters.items())),
+        ("data", f"{plan.data}: {parts}"),
+    ]
+    if plan.cached is None:
+        pairs.append(("features", "none: nothing is frozen, every epoch runs through the whole net"))
+    else:
+        total = sum(plan.examples.values())
+        pairs.append((
+            "features",
+            f"{shape_text(plan.feature_shape)} each, {size(plan.feature_bytes)} on disk; "
+            f"{plan.cached} of {total} examples are there already, {total - plan.cached} to compute",
+        ))  # fmt: skip
+    show_pairs([*pairs, ("run folder", plan.out)])

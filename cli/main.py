@@ -1,0 +1,82 @@
+"""The `zoo` command: its groups of options, and how errors become messages and exit codes.
+
+Results that were asked for (tables, `--json`) go to standard output; progress, warnings and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from zoo.cli.commands import layers, list_, predict, runs, show, transfer
+from zoo.errors import ZooError
+
+
+class Zoo(click.Group):
+    """A group that ends with the exit code of the error, and shows a traceback only where it was asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            _explain(error)
+            ctx.exit(error.exit_code if isinstance(error, ZooError) else 1)
+
+
+def _explain(error: Exception) -> None:
+    if isinstance(error, ZooError):
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        click.secho(f"Error: {message}", err=True, fg="red")
+    else:
+        click.secho(f"Unexpected error: {type(error).__name__}: {error}", err=True, fg="red")
+        click.echo("This is a fault of zoo. Run `zoo --debug ...` again and report what it prints.", err=True)
+
+
+@click.group(cls=Zoo, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("zoo-transfer"), prog_name="zoo")
+@click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks and what libraries say.")
+def cli(debug: bool) -> None:
+    """Reuse pretrained networks: cut them, keep what the frozen part puts out, train only the rest.
+
+    Try:  zoo transfer --reuse 3 --freeze 2
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("zoo").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+for command in (list_, show, layers, transfer, predict, runs):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Runs the command line and exits; an interruption ends with 130."""
+    try:
+        code = cli.main(prog_name="zoo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.secho("Interrupted. What was computed is kept: run the same command again.", err=True, fg="red")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: nobody is left to tell
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What people and machines see: tables, JSON, progress bars. Text from files is stripped of control characters."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+def plain(text: str) -> str:
+    """Returns text without characters that could steer a terminal or reverse its direction."""
+    return "".join(each if unicodedata.category(each) not in ("Cc", "Cf", "Cs") else "�" for each in text)
+
+
+def say(text: str) -> None:
+    """Tells people something that is not the result."""
+    click.echo(plain(text), err=True)
+
+
+def show_json(document: Any) -> None:
+    """Prints one JSON document to standard output."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    """Prints a table that fits the terminal; columns named in `right` are numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name in header:
+        if name in right:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    # A table that goes to a file or a pipe is as wide as it needs to be.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Prints names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {plain(value)}")
+
+
+def number(value: int | None) -> str:
+    """Returns a whole number with thousands apart, or ?."""
+    return "?" if value is None else f"{value:,}"
+
+
+def size(count: int | None) -> str:
+    """Returns a number of bytes for people, as in 1.2 MB, or ?."""
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Imports TensorFlow without the notes that its C++ part writes to standard error, unless `--debug`."""
+    context = click.get_current_context(silent=True)
+    if "tensorflow" not in sys.modules and not (context and context.find_root().params.get("debug")):
+        sys.stderr.flush()
+        kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(sink, 2)
+            import tensorflow as tf
+
+            tf.constant(0.0)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)
+    yield
+
+
+class Bar:
+    """Draws progress: a bar in a terminal, one line a step elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._unit, self._done, self._figures, self._began = "", 0, "", 0.0
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, total: int | None, unit: str) -> None:
+        """Begins a step."""
+        self._unit, self._done, self._figures, self._began = unit, 0, "", time.monotonic()
+        name = {"examples": "features", "epochs": "training"}.get(unit, unit)
+        self._task = self._bar.add_task(name, total=total, figures="")
+
+    def advance(self, n: int, **figures: float) -> None:
+        """Counts, and shows the newest figures."""
+        self._done += n
+        seconds = time.monotonic() - self._began
+        rate = {f"{self._unit}/s": self._done / seconds} if seconds and self._unit == "examples" else {}
+        self._figures = "  ".join(f"{name} {value:.4g}" for name, value in {**rate, **figures}.items())
+        if self._task is not None:
+            self._bar.update(self._task, advance=n, figures=self._figures)
+
+    def close(self) -> None:
+        """Ends the step."""
+        if self._bar.disable:
+            seconds = time.monotonic() - self._began
+            say(f"{self._done} {self._unit} in {seconds:.1f} s  {self._figures}")
+        elif self._task is not None:
+            self._bar.update(self._task, total=self._done)

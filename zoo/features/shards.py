@@ -1,0 +1,126 @@
+"""Shards: immutable files of features, each named by the sha256 of its bytes.
+
+A shard is a safetensors file with the tensors `keys` (uint8 [n, 32]) and `features` ([n, ...]). It is read through
+`numpy.memmap`, which takes index arrays. Nothing here knows whose features they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from zoo.data import Ids
+from zoo.errors import IntegrityError
+from zoo.files import disk_errors, sha256_of, temporary_name, write_bytes
+
+SUFFIX = ".safetensors"
+_MAX_HEADER = 1_000_000
+_VERIFIED = "verified.json"
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "I64": "<i8", "I32": "<i4"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One open shard: `keys` uint8 [n, 32] and memory-mapped `features` [n, ...]."""
+
+    path: Path
+    keys: Ids
+    features: NDArray[Any]
+
+
+def write_shard(folder: Path, keys: Ids, features: NDArray[Any], metadata: dict[str, str]) -> Path:
+    """Writes one shard into `folder`, wholly or not at all, and returns its path.
+
+    Raises:
+        DiskError: There is no room, or no permission; nothing is left behind.
+    """
+    tensors = {"keys": np.ascontiguousarray(keys), "features": np.ascontiguousarray(features)}
+    data = save(tensors, metadata)
+    temporary = write_bytes(temporary_name(folder / "shard"), data)
+    with disk_errors(folder):
+        path = folder / f"{sha256_of(temporary)}{SUFFIX}"
+        temporary.replace(path)
+    return path
+
+
+def open_shard(path: Path) -> Shard:
+    """Returns the shard at `path`, mapped into memory.
+
+    Raises:
+        IntegrityError: It is no shard: cut short, or with another layout.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
+            raise IntegrityError(f"{path} is no safetensors file: its header would have {length} of {size} bytes.")
+        try:
+            header = json.loads(file.read(length))
+            keys, features = (_mapped(path, header[name], 8 + length, size) for name in ("keys", "features"))
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise IntegrityError(f"{path} is no shard of features: {error!r}.") from error
+    if keys.dtype != np.uint8 or keys.shape[1:] != (32,) or len(keys) != len(features):
+        raise IntegrityError(f"{path}: expected keys uint8 [n, 32] and features [n, ...].")
+    return Shard(path, np.array(keys), features)
+
+
+def _mapped(path: Path, entry: dict[str, Any], start: int, size: int) -> NDArray[Any]:
+    dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+    begin, end = entry["data_offsets"]
+    if any(not isinstance(number, int) or number < 0 for number in (*shape, begin, end)):
+        raise ValueError("negative sizes")
+    if end - begin != dtype.itemsize * math.prod(shape) or start + end > size:
+        raise ValueError(f"{size} bytes are too few for a tensor {list(shape)} that ends at {start + end}")
+    if end == begin:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, mode="r", offset=start + begin, shape=shape)
+
+
+class Verified:
+    """Remembers, by size and modification time, which shards of a folder were found to match their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _VERIFIED
+        self._known: dict[str, list[int]] = {}
+        try:
+            known = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return
+        self._known = known if isinstance(known, dict) else {}
+
+    def check(self, path: Path) -> bool:
+        """Returns whether the shard's bytes match its name, reading them only where it is new or has changed."""
+        stamp = _stamp(path)
+        if self._known.get(path.name) == stamp:
+            return True
+        good = sha256_of(path) == path.name.removesuffix(SUFFIX)
+        if good:
+            self._known[path.name] = stamp
+        return good
+
+    def add(self, path: Path) -> None:
+        """Remembers a shard that was just written, hashed as it went."""
+        self._known[path.name] = _stamp(path)
+
+    def save(self) -> None:
+        """Writes what is known; losing it costs only time."""
+        data = json.dumps(self._known).encode()
+        try:
+            unchanged = self._path.read_bytes() == data
+        except OSError:
+            unchanged = False
+        if not unchanged and os.access(self._path.parent, os.W_OK):
+            write_bytes(self._path, data)
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,1 @@
+"""Makes a model where there is none to reuse."""

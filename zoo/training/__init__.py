@@ -1,0 +1,6 @@
+"""Training on features, and figures of what was trained."""
+
+from zoo.training.evaluation import Evaluation, evaluate, worst_mistakes
+from zoo.training.fitting import Epoch, FitSettings, History, Part, fit, predict
+
+__all__ = ["Epoch", "Evaluation", "FitSettings", "History", "Part", "evaluate", "fit", "predict", "worst_mistakes"]

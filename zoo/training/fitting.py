@@ -1,0 +1,265 @@
+"""Fits a model on features with whole epochs in compiled code.
+
+A small head costs less than the Python call that would train it, so the loop over mini-batches runs inside the
+compiled function: one call an epoch, or one a chunk where the features are larger than `CHUNK_BYTES`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from zoo.compiled import compiled, trace
+from zoo.data import Rows
+from zoo.errors import TrainingError, UsageError
+from zoo.progress import Progress, Silent
+
+CHUNK_BYTES = 512 << 20
+_EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part of a labelled set: `x` [n, ...] (an array, or `Features`), `y` int64 [n], and which `rows` of both."""
+
+    x: Any
+    y: NDArray[np.int64]
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to train.
+
+    Attributes:
+        epochs: At most so many passes over the examples.
+        batch_size: Examples a step; the last batch of an epoch may be smaller.
+        learning_rate: Of Adam (beta_1 0.9, beta_2 0.999).
+        patience: Stop after so many epochs without a lower validation loss.
+        seed: Of the order of the examples.
+        shuffle: Whether each epoch has another order.
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    patience: int = 10
+    seed: int = 0
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"Expected a learning rate above 0; got {self.learning_rate}.")
+
+
+    def from_scratch(self, examples: int) -> FitSettings:
+        """Returns settings fair to a net with random weights: as many steps as it wants.
+
+        It may take 4,000 steps even where `examples` are few, and waits 400 of them for a better validation loss.
+        """
+        steps = -(-examples // self.batch_size)
+        return replace(self, epochs=max(self.epochs, -(-4000 // steps)), patience=max(self.patience, -(-400 // steps)))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The figures of one epoch: means over the examples, and wall time (s)."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What training did: every epoch, which one was kept, steps taken, wall time (s), and why it ended."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    steps: int
+    seconds: float
+    stopped: str
+
+
+def fit(
+    model: keras.Model,
+    train: Part,
+    validation: Part,
+    settings: FitSettings | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """Trains `model` (logits out) with Adam and leaves it with its best weights.
+
+    The best weights are those with the lowest validation loss; without validation examples, the last. The same seed
+    gives the same result on the same CPU.
+
+    Raises:
+        TrainingError: A loss is not finite; the model has the best weights from before. Or memory ran out.
+
+    >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    >>> whole, none = Part(x, y, np.arange(4)), Part(x, y, np.arange(0))
+    >>> history = fit(model, whole, none, FitSettings(epochs=3, batch_size=2))
+    >>> history.steps, len(history.epochs)
+    (6, 3)
+    """
+    settings, progress = settings or FitSettings(), progress or Silent()
+    progress.start(settings.epochs, "epochs")
+    try:
+        return _Fit(model, train, validation, settings).run(progress)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise TrainingError(
+            f"Out of memory at batch size {settings.batch_size}; try --batch-size {max(1, settings.batch_size // 2)}."
+        ) from error
+    finally:
+        progress.close()
+
+
+def predict(model: keras.Model, part: Part) -> NDArray[np.float32]:
+    """Returns what `model` puts out for the examples of `part`, in inference mode: float32 [n, ...]."""
+    run = compiled(model)
+    batches = [
+        np.asarray(run(tf.convert_to_tensor(part.x[part.rows[begin : begin + _EVALUATION_BATCH]], model.inputs[0].dtype)))
+        for begin in range(0, len(part), _EVALUATION_BATCH)
+    ]
+    return np.concatenate(batches) if batches else np.empty((0, *model.output_shape[1:]), np.float32)
+
+
+class _Fit:
+    """One training: the compiled functions, the best weights so far, and the history."""
+
+    def __init__(self, model: keras.Model, train: Part, validation: Part, settings: FitSettings) -> None:
+        self._model, self._settings = model, settings
+        self._train, self._validation = train, validation
+        self._optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self._optimizer.build(model.trainable_variables)
+        self._chunks = _Chunks(train, settings, model.inputs[0].dtype)
+        self._validation_chunks = _Chunks(validation, settings, model.inputs[0].dtype)
+        x = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
+        chunk = x, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.int32)
+        self._train_chunk = trace(self._loop, *chunk)
+        self._evaluate_chunk = trace(self._evaluation, *chunk)
+
+    def run(self, progress: Progress) -> History:
+        settings, epochs = self._settings, list[Epoch]()
+        best, best_epoch, best_weights = float("inf"), 0, self._model.get_weights()
+        began, stopped = time.perf_counter(), "all epochs were run"
+        for number in range(1, settings.epochs + 1):
+            epoch = self._epoch(number, best_weights)
+            epochs.append(epoch)
+            figures = {"loss": epoch.loss, "accuracy": epoch.accuracy}
+            progress.advance(1, **figures, **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy else {}))
+            if epoch.val_loss is None:
+                best_epoch = number
+            elif epoch.val_loss < best:
+                best, best_epoch, best_weights = epoch.val_loss, number, self._model.get_weights()
+            elif number - best_epoch >= settings.patience:
+                stopped = f"no lower validation loss for {settings.patience} epochs"
+                break
+        if epochs[-1].val_loss is not None:
+            self._model.set_weights(best_weights)
+        steps = len(epochs) * -(-len(self._train) // settings.batch_size)
+        return History(tuple(epochs), best_epoch, steps, time.perf_counter() - began, stopped)
+
+    def _epoch(self, number: int, best_weights: list[NDArray[Any]]) -> Epoch:
+        began, sums, steps = time.perf_counter(), np.zeros(2), 0
+        for x, y, order in self._chunks.epoch(number):
+            loss, hits, bad = (float(value) for value in self._train_chunk(x, y, order))
+            if bad >= 0:
+                self._model.set_weights(best_weights)
+                raise TrainingError(
+                    f"The loss is {loss} at step {steps + int(bad) + 1} of epoch {number}, with learning rate "
+                    f"{self._settings.learning_rate:g}; the best weights from before are kept. Try --lr "
+                    f"{self._settings.learning_rate / 10:g}, and look for features or labels that are not finite."
+                )
+            sums += loss, hits
+            steps += -(-len(order) // self._settings.batch_size)
+        loss, accuracy = (float(value) for value in sums / len(self._train))
+        val_loss, val_accuracy = self._evaluate() if len(self._validation) else (None, None)
+        return Epoch(number, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
+
+    def _evaluate(self) -> tuple[float, float]:
+        sums = np.zeros(2)
+        for x, y, order in self._validation_chunks.epoch(0):
+            sums += [float(value) for value in self._evaluate_chunk(x, y, order)]
+        return float(sums[0] / len(self._validation)), float(sums[1] / len(self._validation))
+
+    def _loop(self, x: Any, y: Any, order: Any) -> tuple[Any, Any, Any]:
+        """Takes a step for each batch of `order`; returns sums of loss and hits, and the first step that went wrong."""
+        total, hits, bad = tf.constant(0.0), tf.constant(0.0), tf.constant(-1)
+        size = self._settings.batch_size
+        for begin in tf.range(0, tf.shape(order)[0], size):
+            rows = order[begin : begin + size]
+            loss, right, count = self._step(tf.gather(x, rows), tf.gather(y, rows))
+            total += loss * count
+            hits += right
+            if not tf.math.is_finite(loss):
+                total, bad = loss, begin // size
+                break
+        return total, hits, bad
+
+    def _step(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        with tf.GradientTape() as tape:
+            logits = self._model(x, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+            penalized = tf.add_n([loss, *self._model.losses])
+        gradients = tape.gradient(penalized, self._model.trainable_variables)
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        return loss, _hits(y, logits), tf.cast(tf.shape(y)[0], tf.float32)
+
+    def _evaluation(self, x: Any, y: Any, order: Any) -> tuple[Any, Any]:
+        total, hits = tf.constant(0.0), tf.constant(0.0)
+        for begin in tf.range(0, tf.shape(order)[0], _EVALUATION_BATCH):
+            rows = order[begin : begin + _EVALUATION_BATCH]
+            labels = tf.gather(y, rows)
+            logits = self._model(tf.gather(x, rows), training=False)
+            total += tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            hits += _hits(labels, logits)
+        return total, hits
+
+
+def _hits(y: Any, logits: Any) -> Any:
+    return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == y, tf.float32))
+
+
+class _Chunks:
+    """A part's examples as tensors: all at once where they fit `CHUNK_BYTES`, else piece by piece, shuffled."""
+
+    def __init__(self, part: Part, settings: FitSettings, dtype: str) -> None:
+        self._part, self._settings, self._dtype = part, settings, dtype
+        row_bytes = max(1, int(np.prod(part.x.shape[1:])) * np.dtype(part.x.dtype).itemsize)
+        batches = max(1, CHUNK_BYTES // (row_bytes * settings.batch_size))
+        self._rows = batches * settings.batch_size
+        self._whole = self._load(part.rows) if 0 < len(part) <= self._rows else None
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Yields (x, y, order) for epoch `number`: rows `order` of x and y make its batches. Epoch 0 is in order."""
+        count = len(self._part)
+        order = np.arange(count)
+        if number and self._settings.shuffle:
+            order = np.random.default_rng([self._settings.seed, number]).permutation(count)
+        if self._whole is not None:
+            yield *self._whole, tf.constant(order, tf.int32)
+            return
+        for begin in range(0, count, self._rows):
+            chosen = self._part.rows[order[begin : begin + self._rows]]
+            yield *self._load(chosen), tf.range(len(chosen))
+
+    def _load(self, rows: Rows) -> tuple[Any, Any]:
+        return tf.convert_to_tensor(self._part.x[rows], self._dtype), tf.constant(self._part.y[rows], tf.int64)
