@@ -168,7 +168,7 @@ class FeatureCache:
             if map_trunk.output is shallowest.output:
                 continue
             folder = FeatureFolder(self.root, feature_spec(map_trunk, digests[depth], examples, "float32"))
-            if not len(rows) or not folder.path.is_dir():
+            if not len(rows) or not folder.path.is_dir() or not all(each.starts_from(depth) for each in trunks):
                 continue
             folder.open()
             there = folder.locate(examples.ids[rows])[0] >= 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +44,14 @@ class Trunk:
     def depth(self) -> int:
         """The number of units."""
         return len(self.cuts) - 1
+
+    def starts_from(self, depth: int) -> bool:
+        """Returns whether its output can be computed from what unit `depth` puts out: no layer is called on both sides."""
+        try:
+            _between(self.cuts[depth], self.output, "from")
+        except ValueError:
+            return False
+        return True
 
     @property
     def model(self) -> keras.Model:
@@ -199,11 +206,11 @@ class _Copies:
         return (tensors[graph.input], *(replay(graph, tensors, end, self._call) for end in ends))
 
     def _call(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        original, layer = call.layer, self._copies.get(id(call.layer))
-        if frozen := call.key in self._frozen:
-            kwargs = {**kwargs, "training": False} if _takes_training(original) else kwargs
-        elif not self._train_batchnorm and any(_is_batchnorm(part) for part in sublayers(original)):
-            kwargs = {**kwargs, "training": False}
+        original = call.layer
+        # A layer without weights is copied anew for each call: Keras cannot cut between two calls of one layer.
+        layer = self._copies.get(id(original)) if getattr(original, "weights", None) else None
+        if not self._train_batchnorm and any(_is_batchnorm(part) for part in sublayers(original)):
+            kwargs = {**kwargs, "training": False}  # `training_call` keeps to this
         if layer is not None:
             return layer(*args, **kwargs)
         layer = self._copies[id(original)] = self._copy(call)
@@ -211,7 +218,7 @@ class _Copies:
         if getattr(original, "weights", None) and not self._random:
             layer.set_weights(original.get_weights())
         if isinstance(layer, keras.Layer):
-            layer.trainable = not frozen
+            layer.trainable = call.key not in self._frozen
         return outputs
 
     def _copy(self, call: Call) -> Any:
@@ -248,10 +255,6 @@ def _quicker_statistics(config: Any) -> Any:
             changed["config"]["momentum"] = _SCRATCH_MOMENTUM
         return changed
     return [_quicker_statistics(item) for item in config] if isinstance(config, list) else config
-
-
-def _takes_training(layer: Any) -> bool:
-    return isinstance(layer, keras.Model) or "training" in inspect.signature(layer.call).parameters
 
 
 def _is_batchnorm(layer: Any) -> bool:

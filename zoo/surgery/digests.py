@@ -49,17 +49,20 @@ def _sha256(*parts: Any) -> str:
 def _canonical_calls(calls: tuple[Call, ...], start: Ref) -> list[Any]:
     """Returns calls as plain data: what each is, and which tensors of this unit (or -1: the unit's input) it takes."""
     numbers = {call.key: number for number, call in enumerate(calls)}
-    layers = list({id(call.layer): None for call in calls})
+    shared = list({id(call.layer): None for call in calls if getattr(call.layer, "weights", None)})
 
     def place(ref: Ref) -> list[int]:
-        return [-1] if ref == start else [numbers[ref.call], ref.output]
+        if ref == start:
+            return [-1]
+        # Only a mask comes from further below; what it is made of stands in this unit's calls or in a lower digest.
+        return [numbers[ref.call], ref.output] if ref.call in numbers else [-2, ref.output]
 
     return [
         [
-            layers.index(id(call.layer)),
+            shared.index(id(call.layer)) if id(call.layer) in shared else None,
             _canonical_layer(call.layer),
             _wiring(call.args, place),
-            _wiring({key: value for key, value in call.kwargs.items() if key not in ("training", "mask")}, place),
+            _wiring({key: value for key, value in call.kwargs.items() if key != "training"}, place),
         ]
         for call in calls
     ]
@@ -100,7 +103,7 @@ def _relevant(value: Any) -> Any:
 def _weight_bytes(calls: tuple[Call, ...]) -> list[Any]:
     parts: list[Any] = []
     for layer in {id(call.layer): call.layer for call in calls}.values():
-        for weight in getattr(layer, "weights", []):
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        for weight in layer.get_weights() if isinstance(layer, keras.Layer) else []:
+            array = np.ascontiguousarray(weight)
             parts += [f"{array.dtype.name} {list(array.shape)} ".encode(), array.reshape(-1).view(np.uint8)]
     return parts

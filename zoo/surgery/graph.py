@@ -7,6 +7,7 @@ That is all that cutting needs, with no private part of Keras.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -47,6 +48,11 @@ class Call:
     def inputs(self) -> tuple[Ref, ...]:
         """The tensors that the call takes, in order."""
         return tuple(_refs((self.args, dict(self.kwargs))))
+
+    @property
+    def masks(self) -> tuple[Ref, ...]:
+        """Those of them that say which steps of a sequence count: Keras passes them beside the data."""
+        return tuple(_refs(self.kwargs.get("mask")))
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,22 @@ def replay(
         for number, output in enumerate(keras.tree.flatten(outputs)):
             tensors[Ref(call.key, number)] = output
     return tensors[until]
+
+
+def training_call(model: keras.Model) -> Callable[[Any], Any]:
+    """Returns `model` as a function in training mode, in which layers called with `training=False` keep to that.
+
+    Keras itself does not: `model(x, training=True)`, and so `fit`, overrides the mode that a call was recorded with.
+    """
+    graph = read_graph(model)
+
+    def apply(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mode = kwargs.pop("training", None)
+        if isinstance(call.layer, keras.Model) or "training" in inspect.signature(call.layer.call).parameters:
+            kwargs["training"] = True if mode is None else mode
+        return call.layer(*args, **kwargs)
+
+    return lambda x: replay(graph, {graph.input: x}, graph.output, apply)
 
 
 def sublayers(layer: Any) -> Iterator[Any]:

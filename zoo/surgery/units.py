@@ -65,9 +65,9 @@ class Units(Sequence[Unit]):
         self.calls = tuple(group.calls for group in groups)
         self.ends = tuple(group.end for group in groups)
         seen: set[int] = set()
-        masks = _masked(graph)
+        crossed = _crossed_by_masks(graph, groups)
         self._units = tuple(
-            _describe(number, group, graph, seen, masks) for number, group in enumerate(groups, 1)
+            _describe(number, group, graph, seen, number in crossed) for number, group in enumerate(groups, 1)
         )
 
     @overload
@@ -138,27 +138,39 @@ class _Segment:
 def _segments(graph: Graph) -> Iterator[_Segment]:
     """Yields the stretches between cut points, in order.
 
-    In an order that can be run, a tensor is a cut point when it alone is still needed by calls further on.
+    In an order that can be run, a tensor is a cut point when it alone is still needed by calls further on. Masks, which
+    Keras passes beside the data, are left out here and make cuts illegal instead.
     """
+    data = _data_calls(graph)
     last_use = {graph.output: len(graph.calls)}
     for number, call in reversed(list(enumerate(graph.calls))):
-        for ref in call.inputs:
+        for ref in _data_inputs(call) if call.key in data else ():
             last_use.setdefault(ref, number)
-    open_until: dict[Ref, int] = {}
+    needed: dict[Ref, int] = {}
     stretch: list[Call] = []
-    made: dict[str, list[Ref]] = {}
-    for ref in last_use:
-        made.setdefault(ref.call, []).append(ref)
     for number, call in enumerate(graph.calls):
         if number:
             stretch.append(call)
-        open_until |= {ref: last_use[ref] for ref in made.get(call.key, [])}
-        open_until = {ref: last for ref, last in open_until.items() if last > number}
-        if len(open_until) == 1 and number:
-            (end,) = open_until
-            if end.call == call.key:
-                yield _segment(stretch, end)
-                stretch = []
+        needed |= {ref: last for ref, last in last_use.items() if ref.call == call.key}
+        needed = {ref: last for ref, last in needed.items() if last > number}
+        (end, *others) = needed
+        if number and not others and end.call == call.key:
+            yield _segment(stretch, end)
+            stretch = []
+
+
+def _data_inputs(call: Call) -> tuple[Ref, ...]:
+    masks = call.masks
+    return tuple(ref for ref in call.inputs if ref not in masks)
+
+
+def _data_calls(graph: Graph) -> set[str]:
+    """Returns the calls on whose outputs the result depends other than as a mask."""
+    wanted = {graph.output.call}
+    for call in reversed(graph.calls):
+        if call.key in wanted:
+            wanted |= {ref.call for ref in _data_inputs(call)}
+    return wanted
 
 
 def _segment(calls: list[Call], end: Ref) -> _Segment:
@@ -166,21 +178,21 @@ def _segment(calls: list[Call], end: Ref) -> _Segment:
     return _Segment(tuple(calls), kernels, kernels[0].key if len(kernels) == 1 else calls[-1].key, end)
 
 
-def _masked(graph: Graph) -> set[Ref]:
-    """Returns the tensors that carry a Keras mask, which a cut would lose."""
-    masked: set[Ref] = set()
-    for call in graph.calls:
-        layer = call.layer
-        starts = type(layer).__name__ == "Masking" or bool(getattr(layer, "mask_zero", False))
-        starts = starts or (isinstance(layer, keras.Model) and any(getattr(part, "mask_zero", False) for part in sublayers(layer)))
-        passes = getattr(layer, "supports_masking", False) and any(ref in masked for ref in call.inputs)
-        ends = isinstance(layer, keras.layers.RNN) and not layer.return_sequences
-        if starts or (passes and not ends):
-            masked.add(Ref(call.key))
-    return masked
+def _crossed_by_masks(graph: Graph, groups: Sequence[_Segment]) -> set[int]:
+    """Returns the units above which a cut would part a mask from the layer that it is for."""
+    unit_of = {call.key: number for number, group in enumerate(groups, 1) for call in group.calls}
+    data = _data_calls(graph)
+    origin = {graph.calls[0].key: 0}  # the lowest unit on which a mask depends
+    crossed: set[int] = set()
+    for call in graph.calls[1:]:
+        lowest = min((origin.get(ref.call, 0) for ref in call.inputs), default=0)
+        origin[call.key] = unit_of[call.key] if call.key in data else lowest
+        for ref in call.masks:
+            crossed |= set(range(origin[ref.call], unit_of[call.key]))
+    return crossed
 
 
-def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: set[Ref]) -> Unit:
+def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: bool) -> Unit:
     shape = graph.shapes[group.end][1:]
     weights = []
     for call in group.calls:
@@ -188,7 +200,7 @@ def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked:
             seen.add(id(call.layer))
             weights += list(getattr(call.layer, "weights", []))
     reason = ""
-    if group.end in masked:
+    if masked:
         reason = "a Keras mask crosses this cut"
     elif graph.output == group.end:
         reason = "the classifier, always replaced"
@@ -202,7 +214,7 @@ def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked:
         params=sum(math.prod(weight.shape) for weight in weights),
         multiply_adds=_total([_multiply_adds(call, graph) for call in group.calls]),
         feature_bytes=None if None in shape else 4 * math.prod(size or 1 for size in shape),
-        legal=group.end not in masked and graph.output != group.end,
+        legal=not masked and graph.output != group.end,
         reason=reason,
     )
 

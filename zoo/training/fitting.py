@@ -6,10 +6,11 @@ compiled function: one call an epoch, or one a chunk where the features are larg
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
 from zoo.data import Rows
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.progress import Progress, Silent
+from zoo.surgery import training_call
 
 CHUNK_BYTES = 512 << 20
 _EVALUATION_BATCH = 512
@@ -110,7 +112,8 @@ def fit(
     gives the same result on the same CPU.
 
     Raises:
-        TrainingError: A loss is not finite; the model has the best weights from before. Or memory ran out.
+        TrainingError: A loss or weight is not finite; the model has the best weights from before. Or memory ran out.
+        DataError: There are no training examples.
 
     >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
@@ -120,6 +123,8 @@ def fit(
     (6, 3)
     """
     settings, progress = settings or FitSettings(), progress or Silent()
+    if not len(train):
+        raise DataError("Expected training examples; got none.")
     progress.start(settings.epochs, "epochs")
     try:
         return _Fit(model, train, validation, settings).run(progress)
@@ -149,6 +154,7 @@ class _Fit:
         self._train, self._validation = train, validation
         self._optimizer = keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(model.trainable_variables)
+        self._forward = training_call(model)
         self._chunks = _Chunks(train, settings, model.inputs[0].dtype)
         self._validation_chunks = _Chunks(validation, settings, model.inputs[0].dtype)
         x = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
@@ -164,7 +170,7 @@ class _Fit:
             epoch = self._epoch(number, best_weights)
             epochs.append(epoch)
             figures = {"loss": epoch.loss, "accuracy": epoch.accuracy}
-            progress.advance(1, **figures, **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy else {}))
+            progress.advance(1, **figures, **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy is not None else {}))
             if epoch.val_loss is None:
                 best_epoch = number
             elif epoch.val_loss < best:
@@ -182,17 +188,24 @@ class _Fit:
         for x, y, order in self._chunks.epoch(number):
             loss, hits, bad = (float(value) for value in self._train_chunk(x, y, order))
             if bad >= 0:
-                self._model.set_weights(best_weights)
-                raise TrainingError(
-                    f"The loss is {loss} at step {steps + int(bad) + 1} of epoch {number}, with learning rate "
-                    f"{self._settings.learning_rate:g}; the best weights from before are kept. Try --lr "
-                    f"{self._settings.learning_rate / 10:g}, and look for features or labels that are not finite."
-                )
+                self._give_up(f"The loss is {loss} at step {steps + int(bad) + 1} of epoch {number}", best_weights)
             sums += loss, hits
             steps += -(-len(order) // self._settings.batch_size)
         loss, accuracy = (float(value) for value in sums / len(self._train))
         val_loss, val_accuracy = self._evaluate() if len(self._validation) else (None, None)
+        if val_loss is not None and not math.isfinite(val_loss):
+            self._give_up(f"The validation loss is {val_loss} after epoch {number}", best_weights)
+        if val_loss is None and not all(np.isfinite(weight).all() for weight in self._model.get_weights()):
+            self._give_up(f"The weights are not finite after epoch {number}", best_weights)
         return Epoch(number, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
+
+    def _give_up(self, what: str, best_weights: list[NDArray[Any]]) -> NoReturn:
+        self._model.set_weights(best_weights)
+        rate = self._settings.learning_rate
+        raise TrainingError(
+            f"{what}, with learning rate {rate:g}; the best weights from before are kept. Try --lr {rate / 10:g}, "
+            "and look for features or labels that are not finite."
+        )
 
     def _evaluate(self) -> tuple[float, float]:
         sums = np.zeros(2)
@@ -216,7 +229,7 @@ class _Fit:
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
-            logits = self._model(x, training=True)
+            logits = self._forward(x)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
             penalized = tf.add_n([loss, *self._model.losses])
         gradients = tape.gradient(penalized, self._model.trainable_variables)
