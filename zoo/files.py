@@ -22,6 +22,7 @@ from zoo.errors import DiskError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 _DISK_ERRORS |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+_DISK_ERRORS |= {errno.EFBIG, errno.ENFILE, errno.ELOOP}
 
 
 def zoo_home() -> Path:

@@ -213,6 +213,7 @@ class _Result:
 class _Scratch:
     """The rival that was trained from random weights."""
 
+    settings: FitSettings
     history: History
     evaluation: Evaluation
 
@@ -345,7 +346,7 @@ def _from_scratch(work: _Work, progress: Progress) -> _Scratch:
     train = work.part("train", x)
     settings = work.settings.fit.from_scratch(len(train))
     history = fit(surgery.logits, train, work.part("validation", x), settings, progress)
-    return _Scratch(history, _test(work, surgery.trainable, x).evaluation)
+    return _Scratch(settings, history, _test(work, surgery.trainable, x).evaluation)
 
 
 def _write(
@@ -418,22 +419,16 @@ def _record(
                 "name": unit.name,
                 "params": unit.params,
                 "output_shape": list(unit.output_shape),
-                "state": "frozen" if unit.index <= surgery.freeze else "trained",
+                "state": _state(unit.index, surgery),
             }
-            for unit in surgery.units[: surgery.reuse]
+            for unit in surgery.units
         ],
         "classes": list(work.examples.classes),
         "parameters": surgery.parameters(),
         "examples": _counts(work.split),
         "split": {"seed": settings.seed, "train_per_class": settings.train_per_class},
-        "features": {**dataclasses.asdict(stats), "key": getattr(work.surgery.trunk and None, "key", None)},
-        "training": {
-            "epochs": len(history.epochs),
-            "best_epoch": history.best_epoch,
-            "steps": history.steps,
-            "seconds": history.seconds,
-            "stopped": history.stopped,
-        },
+        "features": dataclasses.asdict(stats),
+        "training": _training_record(history, settings.fit),
         "metrics": {
             "train": {"accuracy": best.accuracy, "loss": best.loss},
             "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss},
@@ -449,6 +444,24 @@ def _record(
     return record
 
 
+def _state(index: int, surgery: Surgery) -> str:
+    if index <= surgery.freeze:
+        return "frozen"
+    return "trained" if index <= surgery.reuse else "dropped"
+
+
+def _training_record(history: History, settings: FitSettings) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(settings),
+        "epochs": len(history.epochs),
+        "most_epochs": settings.epochs,
+        "best_epoch": history.best_epoch,
+        "steps": history.steps,
+        "seconds": history.seconds,
+        "stopped": history.stopped,
+    }
+
+
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "accuracy": evaluation.accuracy,
@@ -459,14 +472,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _scratch_record(scratch: _Scratch) -> dict[str, Any]:
-    history = scratch.history
     return {
         "metrics": {"test": _figures(scratch.evaluation)},
-        "training": {
-            "epochs": len(history.epochs),
-            "best_epoch": history.best_epoch,
-            "steps": history.steps,
-            "seconds": history.seconds,
-            "stopped": history.stopped,
-        },
+        "training": _training_record(scratch.history, scratch.settings),
     }

@@ -6,12 +6,13 @@ a pixel is decoded. EXIF orientation is applied here and only here; transparency
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from zoo.errors import DataError, NotFoundError
 
@@ -20,6 +21,16 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 MAX_PIXELS = 100_000_000
 
 DecodedColor = Literal["RGB", "gray"]
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_picture(path: Path, color: DecodedColor) -> NDArray[np.uint8]:
@@ -36,15 +47,24 @@ def decode_picture(path: Path, color: DecodedColor) -> NDArray[np.uint8]:
                     f"{path} has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS:,} are decoded."
                 )
             picture.load()
-            return _to_array(ImageOps.exif_transpose(picture), color)
+            return _to_array(_upright(picture), color)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(f"No picture {path}: {error.strerror}.") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no picture of a known format ({', '.join(FORMATS)}).") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be decoded: {error}.") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Returns the picture as its EXIF orientation wants it seen.
+
+    `ImageOps.exif_transpose` would also write the EXIF data anew, and fails where a camera left them damaged.
+    """
+    method = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if method is None else picture.transpose(method)
 
 
 def _to_array(picture: Image.Image, color: DecodedColor) -> NDArray[np.uint8]:

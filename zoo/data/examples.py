@@ -64,7 +64,7 @@ class ArrayExamples:
     def __init__(
         self, x: Any, y: Any = None, name: str = "arrays", classes: Sequence[str] | None = None
     ) -> None:
-        self.x = np.asarray(x)
+        self.x = _as_array(x, "examples")
         if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
             raise DataError(
                 f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}."
@@ -94,13 +94,25 @@ def row_ids(x: NDArray[Any]) -> Ids:
 
 
 def _number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    y = np.asarray(y)
+    y = _as_array(y, "labels")
+    if y.ndim != 1:
+        raise DataError(f"Expected one label per example, [n]; got labels {list(y.shape)}.")
     if classes is None:
-        names, labels = np.unique(y, return_inverse=True)
+        try:
+            names, labels = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise DataError(f"Expected labels all of one kind, names or numbers: {error}.") from error
         return tuple(str(name) for name in names), labels.astype(np.int64)
     if y.dtype.kind not in "ui" or (len(y) and not 0 <= y.min() <= y.max() < len(classes)):
         raise DataError(f"Expected labels 0..{len(classes) - 1}, the numbers of the classes {list(classes)}.")
     return tuple(classes), y.astype(np.int64)
+
+
+def _as_array(values: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"Expected {what} that are all of one shape: {error}.") from error
 
 
 class SomeExamples:

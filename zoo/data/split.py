@@ -56,8 +56,10 @@ def split_examples(
     place = hashed_places(ids, f"split {seed}")
     part = np.where(place < test, 2, np.where(place < test + validation, 1, 0))
     wanted = [number for number, share in ((2, test), (1, validation)) if share]
+    shared = _in_several_classes(place, labels)
     for number in np.unique(labels):
-        _fill_empty_parts(part, place, np.flatnonzero(labels == number), wanted)
+        own = np.flatnonzero((labels == number) & ~shared)
+        _fill_empty_parts(part, place, np.flatnonzero(labels == number), own, wanted)
     train = np.flatnonzero(part == 0)
     if train_per_class is not None:
         train = _first_of_each_class(train, labels, hashed_places(ids, f"sample {seed}"), train_per_class)
@@ -72,15 +74,25 @@ def hashed_places(ids: Ids, salt: str) -> NDArray[np.float64]:
     return np.frombuffer(digests, "<u8") / 2.0**64
 
 
+def _in_several_classes(place: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns which examples have the identity of an example of another class; to move one would part the two."""
+    _, identity = np.unique(place, return_inverse=True)
+    pairs = np.unique(np.stack([identity, labels]), axis=1)
+    return np.bincount(pairs[0])[identity] > 1
+
+
 def _fill_empty_parts(
-    part: NDArray[np.int64], place: NDArray[np.float64], rows: Rows, wanted: Sequence[int]
+    part: NDArray[np.int64], place: NDArray[np.float64], rows: Rows, own: Rows, wanted: Sequence[int]
 ) -> None:
-    """Gives the class with these rows an example in each part: in training first, then in the `wanted` parts."""
-    places = np.unique(place[rows])  # equal identities have equal places, so whole groups move
-    moves = [(0, places[-1]), *zip(wanted, places[:-1], strict=False)]
+    """Gives the class with these rows an example in each part: in training first, then in the `wanted` parts.
+
+    Of the `rows`, only those that are the class's `own` may move.
+    """
+    places = np.unique(place[own])  # equal identities have equal places, so whole groups move
+    moves = [*zip([0], places[-1:], strict=False), *zip(wanted, places[:-1], strict=False)]
     for number, moved in moves:
         if not np.any(part[rows] == number):
-            part[rows[place[rows] == moved]] = number
+            part[own[place[own] == moved]] = number
 
 
 def _first_of_each_class(

@@ -6,6 +6,7 @@ Plain data, read from JSON and checked field by field; nothing here opens a mode
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,7 +119,7 @@ def parse_entry(name: str, record: Any) -> Entry:
         files=tuple(_parse_file(name, file) for file in fields.get("files", list)),
         input=_parse_input(name, fields.get("input", dict)),
         output=_parse_output(name, fields.get("output", dict)),
-        metrics={key: float(value) for key, value in fields.get("metrics", dict).items()},
+        metrics=_parse_metrics(name, fields.get("metrics", dict)),
         params=fields.get("params", int, None),
         units=fields.get("units", int, None),
         license=fields.get("license", str, None),
@@ -129,12 +130,17 @@ def parse_entry(name: str, record: Any) -> Entry:
     return entry
 
 
+def _parse_metrics(name: str, record: dict[str, Any]) -> dict[str, float]:
+    fields = _Fields(f"metrics of model {name!r}", record)
+    return {key: fields.number(key) for key in record}
+
+
 def _parse_file(name: str, record: Any) -> FileSpec:
     fields = _Fields(f"a file of model {name!r}", record)
     spec = FileSpec(
         role=fields.choice("role", _ROLES),
         name=fields.get("name", str),
-        urls=tuple(fields.get("urls", list, [])),
+        urls=fields.strings("urls"),
         hash=fields.get("hash", str, None),
         hash_from=fields.choice("hash_from", ("publisher", "third_party", None), None),
         bytes=fields.get("bytes", int, None),
@@ -153,18 +159,20 @@ def _parse_file(name: str, record: Any) -> FileSpec:
 def _parse_input(name: str, record: Any) -> InputSpec:
     fields = _Fields(f"input of model {name!r}", record)
     spec = InputSpec(
-        size=fields.numbers("size", 3),
+        size=fields.sizes("size", 3, optional=2),
         resizable=fields.get("resizable", bool, False),
         color=fields.choice("color", _COLORS, "RGB"),
-        scale=float(fields.get("scale", (int, float), 1.0)),
-        mean=tuple(float(value) for value in fields.get("mean", list, [])),
-        std=tuple(float(value) for value in fields.get("std", list, [])),
+        scale=fields.number("scale", 1.0),
+        mean=fields.numbers("mean"),
+        std=fields.numbers("std"),
         resize=fields.choice("resize", _RESIZES, "bilinear"),
         fit=fields.choice("fit", _FITS, "stretch"),
-        resize_to=fields.numbers("resize_to", 2, None),
+        resize_to=fields.sizes("resize_to", 2, default=None),
         mean_file=fields.get("mean_file", str, None),
     )
     fields.refuse_rest()
+    if 0 in spec.std:
+        raise IntegrityError(f"The registry's {fields.what} has a 0 in 'std', which is divided by.")
     for key, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, spec.size[2]):
             raise IntegrityError(
@@ -214,15 +222,34 @@ class _Fields:
             raise IntegrityError(f"The registry's {self.what} has {key!r} = {value!r}; expected one of {choices}.")
         return value
 
-    def numbers(self, key: str, count: int, default: Any = _REQUIRED) -> Any:
+    def sizes(self, key: str, count: int, *, optional: int = 0, default: Any = _REQUIRED) -> Any:
+        """Takes `count` whole numbers above 0, of which the first `optional` may be null."""
         values = self.get(key, list, default)
         if values is None:
             return None
-        good = all(value is None or (isinstance(value, int) and value > 0) for value in values)
-        if len(values) != count or not good:
+        given = [value for number, value in enumerate(values) if value is not None or number >= optional]
+        if len(values) != count or not all(type(value) is int and value > 0 for value in given):
             raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected {count} sizes.")
+        return tuple(values)
+
+    def number(self, key: str, default: Any = _REQUIRED) -> float:
+        return _finite(self.what, key, self.get(key, (int, float), default))
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        return tuple(_finite(self.what, key, value) for value in self.get(key, list, []))
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        values = self.get(key, list, [])
+        if not all(isinstance(value, str) for value in values):
+            raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected strings.")
         return tuple(values)
 
     def refuse_rest(self) -> None:
         if self._rest:
             raise IntegrityError(f"The registry's {self.what} has unknown fields: {', '.join(sorted(self._rest))}.")
+
+
+def _finite(what: str, key: str, value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise IntegrityError(f"The registry's {what} has {key!r} = {value!r}; expected finite numbers.")
+    return float(value)

@@ -30,15 +30,16 @@ def read_registry(path: Path) -> dict[str, Entry]:
     """
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is no JSON ({error}); restore it from a copy, or move it away.") from error
-    if not isinstance(record, dict) or not isinstance(record.get("models"), dict):
-        raise IntegrityError(f"{path}: expected {{'schema': {SCHEMA}, 'models': {{...}}}}.")
-    if record.get("schema") != SCHEMA:
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if type(schema) is int and schema > SCHEMA:  # before all else: what follows is for the newer version to read
         raise IntegrityError(
-            f"{path} has schema {record.get('schema')!r}; this version of zoo reads schema {SCHEMA}. "
+            f"{path} has schema {schema}; this version of zoo reads schema {SCHEMA}. "
             "Upgrade zoo: pip install --upgrade zoo-transfer."
         )
+    if type(schema) is not int or schema != SCHEMA or not isinstance(record.get("models"), dict):
+        raise IntegrityError(f"{path}: expected {{'schema': {SCHEMA}, 'models': {{...}}}}; got schema {schema!r}.")
     return {name: parse_entry(name, entry) for name, entry in record["models"].items()}
 
 

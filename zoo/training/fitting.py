@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import keras
@@ -22,6 +22,7 @@ from zoo.data import Rows
 from zoo.errors import DataError, TrainingError, UsageError
 from zoo.progress import Progress, Silent
 from zoo.surgery import training_call
+from zoo.training.history import Epoch, FitSettings, History
 
 CHUNK_BYTES = 512 << 20
 _EVALUATION_BATCH = 512
@@ -37,66 +38,6 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How to train.
-
-    Attributes:
-        epochs: At most so many passes over the examples.
-        batch_size: Examples a step; the last batch of an epoch may be smaller.
-        learning_rate: Of Adam (beta_1 0.9, beta_2 0.999).
-        patience: Stop after so many epochs without a lower validation loss.
-        seed: Of the order of the examples.
-        shuffle: Whether each epoch has another order.
-    """
-
-    epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    patience: int = 10
-    seed: int = 0
-    shuffle: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"Expected a learning rate above 0; got {self.learning_rate}.")
-
-
-    def from_scratch(self, examples: int) -> FitSettings:
-        """Returns settings fair to a net with random weights: as many steps as it wants.
-
-        It may take 4,000 steps even where `examples` are few, and waits 400 of them for a better validation loss.
-        """
-        steps = -(-examples // self.batch_size)
-        return replace(self, epochs=max(self.epochs, -(-4000 // steps)), patience=max(self.patience, -(-400 // steps)))
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The figures of one epoch: means over the examples, and wall time (s)."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class History:
-    """What training did: every epoch, which one was kept, steps taken, wall time (s), and why it ended."""
-
-    epochs: tuple[Epoch, ...]
-    best_epoch: int
-    steps: int
-    seconds: float
-    stopped: str
 
 
 def fit(
@@ -180,7 +121,7 @@ class _Fit:
                 break
         if epochs[-1].val_loss is not None:
             self._model.set_weights(best_weights)
-        steps = len(epochs) * -(-len(self._train) // settings.batch_size)
+        steps = len(epochs) * -(-len(self._train) * settings.passes // settings.batch_size)
         return History(tuple(epochs), best_epoch, steps, time.perf_counter() - began, stopped)
 
     def _epoch(self, number: int, best_weights: list[NDArray[Any]]) -> Epoch:
@@ -188,14 +129,15 @@ class _Fit:
         for x, y, order in self._chunks.epoch(number):
             loss, hits, bad = (float(value) for value in self._train_chunk(x, y, order))
             if bad >= 0:
-                self._give_up(f"The loss is {loss} at step {steps + int(bad) + 1} of epoch {number}", best_weights)
+                what = "A gradient is not finite" if math.isfinite(loss) else f"The loss is {loss}"
+                self._give_up(f"{what} at step {steps + int(bad) + 1} of epoch {number}", best_weights)
             sums += loss, hits
             steps += -(-len(order) // self._settings.batch_size)
-        loss, accuracy = (float(value) for value in sums / len(self._train))
+        loss, accuracy = (float(value) for value in sums / (len(self._train) * self._settings.passes))
         val_loss, val_accuracy = self._evaluate() if len(self._validation) else (None, None)
         if val_loss is not None and not math.isfinite(val_loss):
             self._give_up(f"The validation loss is {val_loss} after epoch {number}", best_weights)
-        if val_loss is None and not all(np.isfinite(weight).all() for weight in self._model.get_weights()):
+        if not all(np.isfinite(weight).all() for weight in self._model.get_weights()):
             self._give_up(f"The weights are not finite after epoch {number}", best_weights)
         return Epoch(number, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
 
@@ -209,7 +151,7 @@ class _Fit:
 
     def _evaluate(self) -> tuple[float, float]:
         sums = np.zeros(2)
-        for x, y, order in self._validation_chunks.epoch(0):
+        for x, y, order in self._validation_chunks.once():
             sums += [float(value) for value in self._evaluate_chunk(x, y, order)]
         return float(sums[0] / len(self._validation)), float(sums[1] / len(self._validation))
 
@@ -219,22 +161,22 @@ class _Fit:
         size = self._settings.batch_size
         for begin in tf.range(0, tf.shape(order)[0], size):
             rows = order[begin : begin + size]
-            loss, right, count = self._step(tf.gather(x, rows), tf.gather(y, rows))
+            loss, right, count, finite = self._step(tf.gather(x, rows), tf.gather(y, rows))
             total += loss * count
             hits += right
-            if not tf.math.is_finite(loss):
+            if not finite:
                 total, bad = loss, begin // size
                 break
         return total, hits, bad
 
-    def _step(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    def _step(self, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
         with tf.GradientTape() as tape:
             logits = self._forward(x)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
             penalized = tf.add_n([loss, *self._model.losses])
         gradients = tape.gradient(penalized, self._model.trainable_variables)
         self._optimizer.apply(gradients, self._model.trainable_variables)
-        return loss, _hits(y, logits), tf.cast(tf.shape(y)[0], tf.float32)
+        return loss, _hits(y, logits), tf.cast(tf.shape(y)[0], tf.float32), _finite([loss, *gradients])
 
     def _evaluation(self, x: Any, y: Any, order: Any) -> tuple[Any, Any]:
         total, hits = tf.constant(0.0), tf.constant(0.0)
@@ -251,6 +193,12 @@ def _hits(y: Any, logits: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == y, tf.float32))
 
 
+def _finite(tensors: list[Any]) -> Any:
+    """Returns whether all are finite. The loss alone would not tell: on some CPUs, ReLU makes 0 of a NaN."""
+    values = [getattr(tensor, "values", tensor) for tensor in tensors if tensor is not None]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+
+
 class _Chunks:
     """A part's examples as tensors: all at once where they fit `CHUNK_BYTES`, else piece by piece, shuffled."""
 
@@ -261,16 +209,22 @@ class _Chunks:
         self._rows = batches * settings.batch_size
         self._whole = self._load(part.rows) if 0 < len(part) <= self._rows else None
 
+    def once(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yields (x, y, order): rows `order` of x and y are the part's examples, each once and in order."""
+        return self._pieces(np.arange(len(self._part)))
+
     def epoch(self, number: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Yields (x, y, order) for epoch `number`: rows `order` of x and y make its batches. Epoch 0 is in order."""
-        count = len(self._part)
-        order = np.arange(count)
-        if number and self._settings.shuffle:
-            order = np.random.default_rng([self._settings.seed, number]).permutation(count)
+        """Yields (x, y, order): rows `order` of x and y make the batches of epoch `number`."""
+        count, rng = len(self._part), np.random.default_rng([self._settings.seed, number])
+        passes = range(self._settings.passes)
+        orders = [rng.permutation(count) if self._settings.shuffle else np.arange(count) for _ in passes]
+        return self._pieces(np.concatenate(orders))
+
+    def _pieces(self, order: NDArray[np.int64]) -> Iterator[tuple[Any, Any, Any]]:
         if self._whole is not None:
             yield *self._whole, tf.constant(order, tf.int32)
             return
-        for begin in range(0, count, self._rows):
+        for begin in range(0, len(order), self._rows):
             chosen = self._part.rows[order[begin : begin + self._rows]]
             yield *self._load(chosen), tf.range(len(chosen))
 

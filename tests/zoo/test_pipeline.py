@@ -1,0 +1,240 @@
+"""The whole flow on the embedded model: runs, their folders, and what a second run costs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+import zoo
+from zoo.errors import DataError, DiskError, IntegrityError, NotFoundError, TrainingError, UsageError
+from zoo.features import FeatureCache
+from zoo.files import sha256_of
+from zoo.registry import InputSpec
+
+QUICK = {"epochs": 3, "train_per_class": 5}
+
+
+def test_the_main_job(home: Path) -> None:
+    """Ten labelled digits a class: guessing is right in 0.1; the letters' lower units give more than 0.85."""
+    run = zoo.transfer(reuse=4, freeze=4, train_per_class=10)
+    assert run.accuracy > 0.85
+    assert run.path == Path("runs/digits")
+    names = {"run.json", "history.csv", "model.keras", "labels.json", "bad_files.jsonl", "report.html"}
+    assert {path.name for path in run.path.iterdir()} == names
+    record = json.loads((run.path / "run.json").read_text())
+    assert (record["schema"], record["model"], record["data"]) == (1, "letters-cnn", "digits")
+    assert (record["reuse"], record["freeze"]) == (4, 4)
+    assert record["metrics"]["test"]["accuracy"] == run.accuracy
+    assert record["examples"]["train"] == 100
+    assert record["features"]["misses"] == sum(record["examples"].values())
+    assert record["features"]["hits"] == 0
+    assert record["training"]["seconds"] > 0
+    assert record["parity"]["largest_difference"] < 1e-5
+    assert all(f"sha256:{sha256_of(run.path / name)}" == digest for name, digest in record["files"].items())
+    rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, record["training"]["epochs"] + 1))
+    assert len(rows) <= 100
+
+
+def test_a_second_run_passes_no_example_and_gets_its_own_folder() -> None:
+    first = zoo.transfer(reuse=3, freeze=2, **QUICK)
+    second = zoo.transfer(reuse=3, freeze=2, **QUICK)
+    assert second.record["features"]["misses"] == 0
+    assert second.record["features"]["hits"] == first.record["features"]["misses"]
+    assert second.path.name == "digits-2"
+    # The same seed gives the same run, to the bit.
+    assert first.record["metrics"] == second.record["metrics"]
+    assert (first.path / "labels.json").read_bytes() == (second.path / "labels.json").read_bytes()
+    x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1))
+    assert first.predict(x)[0].probabilities == second.predict(x)[0].probabilities
+
+
+def test_another_seed_is_another_run() -> None:
+    first, other = zoo.transfer(**QUICK), zoo.transfer(**QUICK, seed=1)
+    assert first.record["metrics"]["test"] != other.record["metrics"]["test"]
+
+
+def test_ten_more_examples_pass_alone() -> None:
+    """Every tenth picture of the digits is held back, then ten of those are added."""
+    digits = zoo.open_data("digits")
+    rows = np.arange(len(digits))
+    kept = rows[rows % 10 != 0]
+    grown = np.sort(np.concatenate([kept, rows[rows % 10 == 0][:10]]))
+    x, y = digits.read(rows), digits.labels
+    zoo.transfer(data=(x[kept], y[kept]), epochs=1, preprocessing=None)
+    run = zoo.transfer(data=(x[grown], y[grown]), epochs=1)
+    assert run.record["features"]["misses"] == 10
+    assert run.record["features"]["hits"] == len(kept)
+
+
+def test_frozen_weights_of_the_saved_model_are_those_of_the_registry_model() -> None:
+    """Byte for byte, after training and through the file."""
+    run = zoo.transfer(reuse=3, freeze=2, **QUICK)
+    original, saved = zoo.load_model("letters-cnn"), run.load()
+    for name in ("conv1", "conv1_bn", "conv2", "conv2_bn"):
+        pairs = zip(original.get_layer(name).get_weights(), saved.get_layer(name).get_weights(), strict=True)
+        assert all(a.tobytes() == b.tobytes() for a, b in pairs)
+    kernel = [model.get_layer("conv3").get_weights()[0] for model in (original, saved)]
+    assert not np.array_equal(*kernel)
+
+
+def test_the_saved_model_takes_pictures_as_they_are(tmp_path: Path) -> None:
+    """A file of any size in, the same probabilities as for the decoded array out; plain Keras agrees."""
+    run = zoo.transfer(reuse=4, train_per_class=10)
+    digits = zoo.open_data("digits")
+    picture = digits.read(np.array([7]))[0]
+    large = np.kron(picture[..., 0], np.ones((5, 5), np.uint8))
+    Image.fromarray(picture[..., 0]).save(tmp_path / "small.png")
+    Image.fromarray(large).convert("RGB").save(tmp_path / "large.png")
+    Image.fromarray(255 - picture[..., 0]).save(tmp_path / "negative.bmp")
+    small, big = run.predict([tmp_path / "small.png", tmp_path / "large.png"])
+    assert small.probabilities == run.predict(picture[None])[0].probabilities
+    assert small.label in run.classes
+    assert small.probability == max(small.probabilities)
+    assert big.file.endswith("large.png")
+    assert [Path(each.file).name for each in run.predict(tmp_path)] == ["large.png", "negative.bmp", "small.png"]
+    plain = keras.models.load_model(run.path / "model.keras")
+    np.testing.assert_allclose(plain(picture[None].astype(np.float32))[0], small.probabilities, rtol=1e-6)
+
+
+def test_nothing_frozen_means_no_feature_cache(home: Path) -> None:
+    run = zoo.transfer(reuse=2, freeze=0, epochs=2, train_per_class=3)
+    assert run.record["features"]["misses"] == run.record["features"]["hits"] == 0
+    assert not (home / "features").exists()
+    assert run.record["parity"]["largest_difference"] < 1e-5
+
+
+def test_nothing_reused() -> None:
+    assert zoo.transfer(reuse=0, pool="flatten", epochs=1).record["parameters"]["new"] == 28 * 28 * 10 + 10
+
+
+def test_scratch_is_compared_on_the_same_examples() -> None:
+    run = zoo.transfer(reuse=1, epochs=2, train_per_class=2, batch_size=8, compare_scratch=True)
+    scratch = run.record["scratch"]
+    assert scratch["metrics"]["test"]["count"] == run.record["metrics"]["test"]["count"]
+    # It may take 4,000 steps and waits 400 for a better one.
+    assert 400 < scratch["training"]["steps"] <= 4000
+    assert (run.path / "history_scratch.csv").exists()
+
+
+def test_a_keras_model_and_arrays_of_ones_own() -> None:
+    """Rows of numbers through a dense net; classes keep their names."""
+    rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    y = np.array(["low", "middle", "high"])[np.digitize(x[:, 0], [-0.5, 0.5])]
+    net = keras.Sequential([keras.Input((6,)), layers.Dense(12, "relu"), layers.Dense(4)], name="mine")
+    run = zoo.transfer(net, (x, y), freeze=0, lr=0.01)
+    assert (run.record["model"], run.record["source"]["kind"]) == ("mine", "memory")
+    assert run.classes == ("high", "low", "middle")
+    assert run.accuracy > 0.6  # guessing: 0.38, the middle class
+    assert run.predict(x[:3])[2].file == "2"
+    with pytest.raises(DataError, match="rows"):
+        run.predict("picture.png") if Path("picture.png").touch() is None else None  # type: ignore[func-returns-value]
+    with pytest.raises(DataError, match=r"expects inputs \[n, 6\]"):
+        run.predict(x[:, :5])
+
+
+def test_gray_pictures_on_a_colour_model() -> None:
+    net = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2)])
+    spec = InputSpec((8, 8, 3), color="BGR", mean=(103.939, 116.779, 123.68))
+    run = zoo.transfer(net, "digits:0-1", epochs=2, preprocessing=spec)
+    assert run.record["input"]["decoded"] == "gray"
+    assert run.record["parity"]["largest_difference"] < 1e-5
+
+
+def test_plan_says_what_transfer_does_and_does_nothing(home: Path) -> None:
+    options = {"reuse": 3, "freeze": 2, "hidden": (20, 10), **QUICK}
+    plan = zoo.plan(**options)
+    assert not home.exists()
+    assert not Path("runs").exists()
+    assert (plan.reuse, plan.freeze, plan.units, plan.cached) == (3, 2, 6, 0)
+    run = zoo.transfer(**options)
+    assert run.record["parameters"] == plan.parameters
+    assert run.record["examples"] == plan.examples
+    assert run.record["features"]["bytes"] == plan.feature_bytes
+    assert dataclasses.replace(plan, cached=sum(plan.examples.values())) == zoo.plan(**options)
+
+
+def test_more_labels_of_a_class_keep_the_test_part() -> None:
+    few, many = zoo.plan(train_per_class=5).examples, zoo.plan(train_per_class=50).examples
+    assert (few["train"], many["train"]) == (50, 500)
+    assert (few["validation"], few["test"]) == (many["validation"], many["test"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"reuse": 9}, UsageError, "--reuse 0 to 5"),
+        ({"reuse": 3, "freeze": 4}, UsageError, "--freeze 0 to 3"),
+        ({"model": "leters-cnn"}, NotFoundError, "Did you mean letters-cnn"),
+        ({"data": "diggits"}, NotFoundError, "Did you mean digits"),
+        ({"data": "digits:4"}, DataError, "at least two"),
+        ({"epochs": 0}, UsageError, "epochs of at least 1"),
+        ({"lr": -1}, UsageError, "learning rate above 0"),
+        ({"hidden": (0,)}, UsageError, "at least 1 unit"),
+        ({"data": (np.zeros((3, 8, 8, 1), np.uint8), [0, 0, 0])}, DataError, "1 class"),
+        ({"data": (np.zeros((3, 8, 8, 1), np.uint8), [0, 1])}, DataError, "3 examples, 2 labels"),
+        ({"data": (np.zeros((4, 8, 8, 2), np.uint8), [0, 1, 0, 1])}, DataError, "test on|have 2"),
+    ],
+)
+def test_wrong_use_answers_well_and_leaves_nothing(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        zoo.transfer(**options)
+    assert any(word in str(caught.value) for word in words.split("|"))
+    assert not Path("runs").exists() or list(Path("runs").iterdir()) == []
+
+
+def test_an_unwritable_out_is_known_before_any_work(home: Path) -> None:
+    Path("occupied").write_text("a file")
+    with pytest.raises(DiskError, match="occupied"):
+        zoo.transfer(out="occupied/run")
+    with pytest.raises(DiskError, match="--out"):
+        zoo.transfer(out="/proc/run")
+    assert not home.exists()
+
+
+def test_a_loss_that_is_not_finite_leaves_no_run() -> None:
+    with pytest.raises(TrainingError, match=r"step \d+ of epoch \d+, with learning rate 1e\+30.*--lr"):
+        zoo.transfer(lr=1e30, hidden=(50,), reuse=3, freeze=2)
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_a_run_that_was_tampered_with_is_noticed() -> None:
+    run = zoo.transfer(**QUICK)
+    path = run.path / "model.keras"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="not the file that the run wrote"):
+        run.predict(np.zeros((1, 8, 8, 1)))
+
+
+def test_runs_are_listed_newest_first_and_opened_by_name() -> None:
+    first, second = zoo.transfer(**QUICK), zoo.transfer(**QUICK, out="runs/second")
+    assert [run.path for run in zoo.list_runs()] == [second.path, first.path]
+    assert zoo.open_run("second").accuracy == second.accuracy
+    with pytest.raises(NotFoundError, match="Did you mean second"):
+        zoo.open_run("runs/secund")
+    (second.path / "run.json").write_text('{"schema": 99}')
+    with pytest.raises(IntegrityError, match="schema 99"):
+        zoo.open_run("second")
+    assert [run.path for run in zoo.list_runs()] == [first.path]
+
+
+def test_the_feature_cache_of_a_run_is_open_to_all() -> None:
+    """Another user of the same trunk, with plain NumPy, finds what the run computed."""
+    surgery = zoo.Surgery(
+        zoo.load_model("letters-cnn"), 4, 4, zoo.Head(classes=10), preprocessing=zoo.find_entry("letters-cnn").input
+    )
+    zoo.transfer(reuse=4, epochs=1)
+    features = FeatureCache().features(surgery.trunk, "digits")
+    assert features.stats.misses == 0
+    assert np.isfinite(np.mean(features[:100])).all()

@@ -1,0 +1,99 @@
+"""The run folder: what a transfer leaves behind, written whole or not at all, read without TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import DataError, IntegrityError, NotFoundError, nearest_names
+from zoo.files import disk_errors, flush_folder, make_folder, sha256_of, temporary_name, write_bytes
+
+SCHEMA = 1
+
+
+@contextlib.contextmanager
+def new_run_folder(wanted: Path) -> Iterator[Path]:
+    """Gives a private folder to write a run in, which gets its name only when everything is in it.
+
+    On leaving, it is renamed to `wanted` (or `wanted-2`, `-3`... where that exists) and the path yielded is gone; on
+    an error it is removed. Use `published` to learn the name.
+
+    Raises:
+        DiskError: The folder cannot be written: known before any work is done.
+    """
+    make_folder(wanted.parent)
+    temporary = temporary_name(wanted)
+    with disk_errors(wanted, "choose another folder with --out"):
+        temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, wanted: Path) -> Path:
+    """Gives the finished folder its name, `wanted` or the next free `wanted-2`..., and returns that."""
+    for number in range(1, 10_000):
+        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        if path.exists():
+            continue
+        try:
+            temporary.rename(path)  # a folder that appeared meanwhile and is not empty is never replaced
+        except OSError:
+            if path.exists():
+                continue
+            raise
+        flush_folder(path.parent)
+        return path
+    raise DataError(f"{wanted} and 9,999 more names like it exist; choose another with --out.")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as readable JSON."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Writes a table with one header line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *rows])
+    write_bytes(path, text.getvalue().encode())
+
+
+def file_digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Returns the sha256 of files of a run, by name."""
+    return {name: f"sha256:{sha256_of(folder / name)}" for name in names}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the parsed `run.json` of the run at `path`.
+
+    Raises:
+        NotFoundError: There is no run; the message offers those that are near.
+        IntegrityError: Its `run.json` is damaged, or of a newer version.
+    """
+    file = path / "run.json"
+    if not file.is_file():
+        siblings = [each.parent.name for each in path.parent.glob("*/run.json")] if path.parent.is_dir() else []
+        raise NotFoundError(f"No run at {path}.{nearest_names(path.name, siblings)} See: zoo runs")
+    try:
+        record = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise IntegrityError(f"{file} is no JSON ({error}); the run must be made again.") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else record
+        raise IntegrityError(f"{file} has schema {found!r}; this version of zoo reads schema {SCHEMA}.")
+    return record
+
+
+def run_paths(folder: Path) -> list[Path]:
+    """Returns the runs in `folder`, the newest first."""
+    found = [file.parent for file in folder.glob("[!.]*/run.json")]
+    return sorted(found, key=lambda path: (path / "run.json").stat().st_mtime, reverse=True)

@@ -1,0 +1,187 @@
+"""A run: one transfer and the folder that it left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError, IntegrityError, NotFoundError
+from zoo.files import sha256_of
+from zoo.runs.record import read_record, run_paths
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run's model says of one picture or row: the most probable class, and the probability of each.
+
+    Attributes:
+        file: The picture's path, or the row's number.
+        label: The most probable class.
+        probability: Its probability, 0..1.
+        probabilities: Of every class, in the order of `Run.classes`.
+    """
+
+    file: str
+    label: str
+    probability: float
+    probabilities: tuple[float, ...]
+
+
+class Run:
+    """A finished transfer, read from its folder; only `predict` and `load` need TensorFlow.
+
+    Args:
+        path: The run's folder.
+
+    Attributes:
+        path: The same.
+        record: All of `run.json`.
+        classes: Names of the classes, in the order of the model's outputs.
+
+    Raises:
+        NotFoundError: There is no run.
+        IntegrityError: It is damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.record = read_record(self.path)
+        labels = self.path / "labels.json"
+        if not labels.is_file():
+            raise IntegrityError(f"{labels} is missing; the run must be made again.")
+        self.classes: tuple[str, ...] = tuple(json.loads(labels.read_bytes()))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, model={self.record['model']!r}, accuracy={self.accuracy:.4f})"
+
+    @property
+    def accuracy(self) -> float:
+        """Share (0..1) of the test examples that the run's model gets right."""
+        return float(self.record["metrics"]["test"]["accuracy"])
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run to people."""
+        return self.path / "report.html"
+
+    def load(self) -> keras.Model:
+        """Returns the run's model: decoded pictures 0..255 (or rows) in, class probabilities out.
+
+        Raises:
+            IntegrityError: `model.keras` is not the file that the run wrote.
+        """
+        return self._model
+
+    def predict(self, inputs: Any) -> list[Prediction]:
+        """Returns what the model says of each input.
+
+        Args:
+            inputs: A picture file, a folder of them, a list of such; or an array of decoded pictures
+                [n, height, width, channels] (0..255) or rows [n, ...].
+
+        Raises:
+            NotFoundError: There is no such file.
+            DataError: A file is no picture, or an array does not fit.
+        """
+        import numpy as np
+
+        if isinstance(inputs, str | Path):
+            inputs = [inputs]
+        if isinstance(inputs, list | tuple) and all(isinstance(each, str | Path) for each in inputs):
+            files = picture_files([Path(each) for each in inputs])
+            return [self._named(str(file), self._of_picture(file)) for file in files]
+        rows = self._probabilities(np.asarray(inputs))
+        return [self._named(str(number), row) for number, row in enumerate(rows)]
+
+    @cached_property
+    def _model(self) -> keras.Model:
+        import keras
+
+        path = self.path / "model.keras"
+        if not path.is_file():
+            raise IntegrityError(f"{path} is missing; the run must be made again.")
+        found = f"sha256:{sha256_of(path)}"
+        if found != self.record["files"]["model.keras"]:
+            raise IntegrityError(
+                f"{path} is not the file that the run wrote: expected {self.record['files']['model.keras']}, found "
+                f"{found}. Make the run again."
+            )
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+
+    def _of_picture(self, file: Path) -> NDArray[np.float32]:
+        from zoo.data.decode import decode_picture
+
+        color = self.record["input"]["decoded"]
+        if color not in ("gray", "RGB"):
+            raise DataError(
+                f"{self.path} was trained on rows {self.record['input']['shape']}, not on pictures: pass arrays from "
+                "Python (zoo.open_run(path).predict(rows))."
+            )
+        row: NDArray[np.float32] = self._probabilities(decode_picture(file, color)[None])[0]
+        return row
+
+    def _probabilities(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        import numpy as np
+
+        wanted = self._model.input_shape[1:]
+        if len(wanted) != x.ndim - 1 or any(size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)):
+            raise DataError(f"{self.path} expects inputs [n, {', '.join(map(str, wanted))}]; got {list(x.shape)}.")
+        batches = [self._model(x[begin : begin + 256].astype(np.float32), training=False) for begin in range(0, len(x), 256)]
+        return np.concatenate([np.asarray(batch) for batch in batches])
+
+    def _named(self, file: str, row: NDArray[np.float32]) -> Prediction:
+        best = int(row.argmax())
+        return Prediction(file, self.classes[best], float(row[best]), tuple(float(value) for value in row))
+
+
+def open_run(path: str | Path) -> Run:
+    """Returns the run in the folder `path`, or called so in `runs/`.
+
+    Raises:
+        NotFoundError: There is no run.
+    """
+    path = Path(path)
+    beside = Path("runs") / path
+    return Run(beside if not (path / "run.json").exists() and (beside / "run.json").exists() else path)
+
+
+def list_runs(folder: str | Path = "runs") -> list[Run]:
+    """Returns the runs in `folder`, the newest first; those that cannot be read are left out."""
+    runs = []
+    for path in run_paths(Path(folder)):
+        try:
+            runs.append(Run(path))
+        except IntegrityError:
+            continue
+    return runs
+
+
+def picture_files(inputs: Sequence[Path]) -> list[Path]:
+    """Returns the picture files among `inputs`, with those inside folders, sorted.
+
+    Raises:
+        NotFoundError: An input does not exist, or a folder has no pictures.
+    """
+    from zoo.data.decode import SUFFIXES
+
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            inside = sorted(each for each in path.rglob("[!.]*") if each.suffix.lower() in SUFFIXES and each.is_file())
+            if not inside:
+                raise NotFoundError(f"No pictures under {path} ({', '.join(sorted(SUFFIXES))}).")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            raise NotFoundError(f"No file {path}.")
+    return files
