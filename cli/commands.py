@@ -130,20 +130,27 @@ def layers(name: str, as_json: bool) -> None:
 def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scratch: bool, **options: Any) -> None:
     """Make a model for your own data out of the pretrained model NAME (letters-cnn)."""
     zoo.find_entry(name)
-    with quiet_tensorflow():
-        plan = zoo.plan(name, data, **options, compare_scratch=compare_scratch)
+    began = time.perf_counter()
     if only_plan:
+        with quiet_tensorflow():
+            plan = zoo.plan(name, data, **options, compare_scratch=compare_scratch)
         show_json(dataclasses.asdict(plan)) if as_json else _show_plan(plan)
         return
-    say(f"{plan.model} for {plan.data}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen")
-    began = time.perf_counter()
-    with Bar() as bar:
+    with quiet_tensorflow(), Bar() as bar:
         run = zoo.transfer(name, data, **options, compare_scratch=compare_scratch, progress=bar)
     if as_json:
         show_json(run.record)
         return
+    _show_run(run, time.perf_counter() - began)
+
+
+def _show_run(run: zoo.Run, seconds: float) -> None:
     record = run.record
-    pairs = [("test accuracy", f"{run.accuracy:.4f}  ({record['metrics']['test']['count']} examples)")]
+    reused = f"{record['reuse']} of {len(record['units'])} units reused, {record['freeze']} frozen"
+    pairs = [
+        ("model", f"{record['model']} for {record['data']}: {reused}"),
+        ("test accuracy", f"{run.accuracy:.4f}  ({record['metrics']['test']['count']} examples)"),
+    ]
     if record["scratch"]:
         scratch = record["scratch"]["metrics"]["test"]["accuracy"]
         pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
@@ -151,7 +158,7 @@ def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scrat
         ("features", f"{record['features']['hits']} found, {record['features']['misses']} computed"),
         ("training", f"{record['training']['epochs']} epochs, {record['training']['seconds']:.1f} s; "
                      f"{record['training']['stopped']}"),
-        ("in all", f"{time.perf_counter() - began:.1f} s"),
+        ("in all", f"{seconds:.1f} s"),
         ("report", str(run.report)),
         ("predict", f"zoo predict {run.path} PICTURE..."),
     ]  # fmt: skip

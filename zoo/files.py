@@ -63,9 +63,9 @@ def remove_leftovers(folder: Path, older_than: float = 86_400.0) -> None:
                 path.unlink()
 
 
-def flush_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush(path: Path) -> None:
+    """Makes a file's bytes, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -87,7 +87,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            flush_folder(path.parent)
+            flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     return path

@@ -22,6 +22,7 @@ from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
 from zoo.data.preprocessing import Reader, preprocess
 from zoo.errors import DataError
 from zoo.features import FeatureCache, Features, FeatureStats
+from zoo.files import disk_errors, write_bytes
 from zoo.loading import load_artifact
 from zoo.progress import Progress, Silent
 from zoo.registry import Entry, InputSpec, find_entry
@@ -168,12 +169,13 @@ def transfer(
         history = fit(work.surgery.logits, work.part("train", features), work.part("validation", features),
                       work.settings.fit, progress)  # fmt: skip
         result = _test(work, work.surgery.trainable, features)
-        model_file = _deployable(work)
-        model_file.save(folder / "model.keras")
-        parity = _parity(work, model_file, features)
+        deployable = _deployable(work)
+        parity = _parity(work, deployable, features)
         scratch = _from_scratch(work, progress) if compare_scratch else None
-        _write(folder, work, stats, history, result, parity, scratch)
-        return Run(publish(folder, work.out))
+        with disk_errors(work.out):
+            deployable.save(folder / "model.keras")
+            _write(folder, work, stats, history, result, parity, scratch)
+            return Run(publish(folder, work.out))
 
 
 @dataclass(frozen=True)
@@ -362,13 +364,13 @@ def _write(
     write_csv(folder / "history.csv", *_table(history))
     if scratch:
         write_csv(folder / "history_scratch.csv", *_table(scratch.history))
-    (folder / "bad_files.jsonl").touch()
+    write_bytes(folder / "bad_files.jsonl", b"")  # arrays have none
     record = _record(work, stats, history, result.evaluation, parity, scratch)
     names = sorted(path.name for path in folder.iterdir())
     record["files"] = file_digests(folder, names)
     write_json(folder / "run.json", record)
     report = Report(record, history, scratch.history if scratch else None, _mistakes(work, result))
-    (folder / "report.html").write_text(render_report(report), encoding="utf-8")
+    write_bytes(folder / "report.html", render_report(report).encode())
 
 
 def _table(history: History) -> tuple[list[str], list[tuple[Any, ...]]]:

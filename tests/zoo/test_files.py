@@ -7,9 +7,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +23,9 @@ from zoo.files import (
     write_whole,
     zoo_home,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DAY = 86_400.0
 
@@ -210,7 +212,7 @@ def test_a_name_too_long_for_the_disk_is_a_disk_error(tmp_path: Path) -> None:
 def test_other_errors_pass_through_and_disk_errors_stay_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError), disk_errors(tmp_path):
         raise ConnectionResetError(104, "reset")
-    with pytest.raises(DiskError, match="^inner$"), disk_errors(tmp_path):
+    with pytest.raises(DiskError, match=r"^inner$"), disk_errors(tmp_path):
         raise DiskError("inner")
 
 

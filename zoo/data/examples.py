@@ -41,7 +41,7 @@ class Examples(Protocol):
     def __len__(self) -> int:
         """The number of examples."""
 
-    def read(self, rows: Rows) -> Sequence[NDArray[Any]]:
+    def read(self, rows: Rows) -> Sequence[NDArray[Any]] | NDArray[Any]:
         """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels], 0..255."""
 
 
@@ -127,6 +127,6 @@ class SomeExamples:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, rows: Rows) -> Sequence[NDArray[Any]]:
+    def read(self, rows: Rows) -> Sequence[NDArray[Any]] | NDArray[Any]:
         """Returns the decoded examples at `rows`."""
         return self._examples.read(self._rows[rows])

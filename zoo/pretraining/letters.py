@@ -85,8 +85,7 @@ def distances() -> Floats:
     ink = np.stack([draw(font, letter) for font in fonts for letter in LETTERS])
     outline = np.stack([distance(~glyph) - distance(glyph) for glyph in ink])
     skeleton = np.stack([distance(~glyph) for glyph in thin(ink)])
-    both = np.stack([outline, skeleton]).astype(np.float16)
-    return both.reshape(2, len(FONTS), len(LETTERS), CANVAS, CANVAS)
+    return np.stack([outline, skeleton]).astype(np.float16).reshape(2, len(FONTS), -1, CANVAS, CANVAS)
 
 
 def warp(count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -196,8 +195,7 @@ def amplify(model: Any, normalization: str, following: str, gain: float) -> None
     gamma_beta = model.get_layer(normalization)
     for variable in (gamma_beta.gamma, gamma_beta.beta):
         variable.assign(variable * gain)
-    kernel = model.get_layer(following).kernel
-    kernel.assign(kernel / gain)
+    model.get_layer(following).kernel.assign(model.get_layer(following).kernel / gain)
 
 
 def without_chance(text: bytes) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError, IntegrityError, NotFoundError, nearest_names
-from zoo.files import disk_errors, flush_folder, make_folder, sha256_of, temporary_name, write_bytes
+from zoo.files import disk_errors, flush, make_folder, sha256_of, temporary_name, write_bytes
 
 SCHEMA = 1
 
@@ -21,8 +21,7 @@ SCHEMA = 1
 def new_run_folder(wanted: Path) -> Iterator[Path]:
     """Gives a private folder to write a run in, which gets its name only when everything is in it.
 
-    On leaving, it is renamed to `wanted` (or `wanted-2`, `-3`... where that exists) and the path yielded is gone; on
-    an error it is removed. Use `published` to learn the name.
+    `publish` gives it that name; a folder that was not published is removed on leaving.
 
     Raises:
         DiskError: The folder cannot be written: known before any work is done.
@@ -39,6 +38,8 @@ def new_run_folder(wanted: Path) -> Iterator[Path]:
 
 def publish(temporary: Path, wanted: Path) -> Path:
     """Gives the finished folder its name, `wanted` or the next free `wanted-2`..., and returns that."""
+    for file in [*temporary.iterdir(), temporary]:
+        flush(file)
     for number in range(1, 10_000):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         if path.exists():
@@ -49,7 +50,7 @@ def publish(temporary: Path, wanted: Path) -> Path:
             if path.exists():
                 continue
             raise
-        flush_folder(path.parent)
+        flush(path.parent)
         return path
     raise DataError(f"{wanted} and 9,999 more names like it exist; choose another with --out.")
 

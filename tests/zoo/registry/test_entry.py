@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from zoo.errors import IntegrityError
+from zoo.registry import Entry
+from zoo.registry.entry import parse_entry
+
+SHA256 = "sha256:" + "0123456789abcdef" * 4
+
+
+def record() -> dict[str, Any]:
+    """A whole entry, every field set."""
+    return {
+        "source": "keras",
+        "arch": "vgg16",
+        "task": "image-classification",
+        "summary": "A net.",
+        "files": [
+            {
+                "role": "weights",
+                "name": "vgg16.h5",
+                "urls": ["https://a/vgg16.h5", "https://b/vgg16.h5"],
+                "hash": SHA256,
+                "hash_from": "publisher",
+                "bytes": 5,
+                "member": "x/y.h5",
+            }
+        ],
+        "input": {
+            "size": [224, 220, 3],
+            "resizable": True,
+            "color": "BGR",
+            "scale": 2,
+            "mean": [1, 2.5, 3],
+            "std": [4.0],
+            "resize": "bicubic",
+            "fit": "center_crop",
+            "resize_to": [256, 250],
+            "mean_file": "mean.npy",
+        },
+        "output": {"classes": 1000, "labels": "imagenet1k", "logits": True, "background": True},
+        "metrics": {"imagenet_top1": 71},
+        "params": 138_357_544,
+        "units": 16,
+        "license": "MIT",
+        "cite": "A paper",
+        "from": "its page",
+    }
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The whole entry with the field at `path` (`input.size`, `files.0.role`) set to `value`."""
+    whole = record()
+    target: Any = whole
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in parents:
+        target = target[key]
+    target[last] = value
+    return whole
+
+
+def test_every_field_is_read() -> None:
+    entry = parse_entry("vgg16", record())
+
+    assert entry.name == "vgg16"
+    assert (entry.source, entry.arch, entry.task, entry.summary) == (
+        "keras",
+        "vgg16",
+        "image-classification",
+        "A net.",
+    )
+    assert (entry.params, entry.units, entry.license, entry.cite, entry.origin) == (
+        138_357_544,
+        16,
+        "MIT",
+        "A paper",
+        "its page",
+    )
+    assert entry.metrics == {"imagenet_top1": 71.0}
+    file = entry.files[0]
+    assert (file.role, file.name, file.urls) == (
+        "weights",
+        "vgg16.h5",
+        ("https://a/vgg16.h5", "https://b/vgg16.h5"),
+    )
+    assert (file.hash, file.hash_from, file.bytes, file.member) == (SHA256, "publisher", 5, "x/y.h5")
+    spec = entry.input
+    assert (spec.size, spec.resizable, spec.color, spec.scale) == ((224, 220, 3), True, "BGR", 2.0)
+    assert (spec.mean, spec.std) == ((1.0, 2.5, 3.0), (4.0,))
+    assert (spec.resize, spec.fit, spec.resize_to, spec.mean_file) == (
+        "bicubic",
+        "center_crop",
+        (256, 250),
+        "mean.npy",
+    )
+    output = entry.output
+    assert (output.classes, output.labels, output.logits, output.background) == (
+        1000,
+        "imagenet1k",
+        True,
+        True,
+    )
+
+
+def test_an_entry_survives_a_trip_through_json() -> None:
+    entry = parse_entry("vgg16", record())
+
+    spelled = json.loads(json.dumps(entry.to_json()))
+
+    assert spelled.pop("name") == "vgg16"
+    assert set(spelled) == set(record())
+    assert parse_entry("vgg16", spelled) == entry
+
+
+def test_what_an_entry_leaves_out_has_the_plain_meaning() -> None:
+    least = {
+        "source": "local",
+        "task": "t",
+        "summary": "s",
+        "files": [],
+        "input": {"size": [None, None, 3]},
+        "output": {},
+        "metrics": {},
+    }
+
+    entry = parse_entry("own", least)
+
+    assert isinstance(entry, Entry)
+    assert (entry.input.color, entry.input.scale, entry.input.mean, entry.input.std) == ("RGB", 1.0, (), ())
+    assert entry.input.size == (None, None, 3)
+    assert (entry.arch, entry.params, entry.license, entry.origin) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("field", ["source", "task", "summary", "files", "input", "output", "metrics"])
+def test_a_missing_field_is_named(field: str) -> None:
+    broken = record()
+    del broken[field]
+
+    with pytest.raises(IntegrityError, match=f"model 'vgg16' has no '{field}'"):
+        parse_entry("vgg16", broken)
+
+
+@pytest.mark.parametrize("path", ["new", "files.0.new", "input.new", "output.new"])
+def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
+    with pytest.raises(IntegrityError, match=r"model 'vgg16' has unknown fields: new"):
+        parse_entry("vgg16", changed(path, 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("source", "torchhub"),
+        ("source", None),
+        ("arch", 16),
+        ("summary", None),
+        ("files", {}),
+        ("files.0", "vgg16.h5"),
+        ("files.0.role", "checkpoint"),
+        ("files.0.urls", "https://a"),
+        ("files.0.urls", [1]),
+        ("files.0.bytes", "5"),
+        ("files.0.bytes", True),
+        ("files.0.hash", "sha256:abc"),  # too short
+        ("files.0.hash", "sha512:" + "0" * 128),  # a kind that nobody publishes
+        ("files.0.hash", "md5:" + "G" * 32),  # no hex digit
+        ("files.0.hash_from", "hearsay"),
+        ("input", []),
+        ("input.size", [224, 224]),
+        ("input.size", [224, 224, 0]),
+        ("input.size", [224, 224, None]),  # channels decide the colour
+        ("input.size", [224, 224.0, 3]),
+        ("input.size", [True, 224, 3]),
+        ("input.resizable", 1),
+        ("input.color", "rgb"),
+        ("input.scale", "1"),
+        ("input.scale", True),
+        ("input.scale", float("nan")),
+        ("input.mean", [1, 2]),  # for 3 channels
+        ("input.mean", ["a", "b", "c"]),
+        ("input.mean", [None]),
+        ("input.std", [float("inf")]),
+        ("input.std", [1, 0, 1]),  # a division by 0
+        ("input.resize", "fast"),
+        ("input.fit", "pad"),
+        ("input.resize_to", [256]),
+        ("input.resize_to", [256, None]),
+        ("output.classes", 10.5),
+        ("metrics", [71.3]),
+        ("metrics.imagenet_top1", "71.3"),
+        ("metrics.imagenet_top1", None),
+        ("params", "138M"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_named(path: str, value: Any) -> None:
+    named = [part for part in path.split(".") if not part.isdigit()][-1]
+
+    with pytest.raises(IntegrityError, match="vgg16") as caught:
+        parse_entry("vgg16", changed(path, value))
+
+    assert named.removesuffix("s") in str(caught.value)  # "files" as a whole, or "a file"
+
+
+@pytest.mark.parametrize("entry", [None, [], "vgg16", 1])
+def test_an_entry_that_is_no_object_is_refused(entry: Any) -> None:
+    with pytest.raises(IntegrityError, match=r"model 'vgg16' is .*expected a JSON object"):
+        parse_entry("vgg16", entry)
+
+
+@pytest.mark.parametrize(("kind", "digits"), [("sha256", 64), ("sha384", 96), ("sha1", 40), ("md5", 32)])
+def test_the_hashes_that_publishers_use_are_taken(kind: str, digits: int) -> None:
+    published = f"{kind}:{'a' * digits}"
+
+    assert parse_entry("vgg16", changed("files.0.hash", published)).files[0].hash == published
+
+
+def test_a_hash_that_nobody_published_is_null() -> None:
+    assert parse_entry("vgg16", changed("files.0.hash", None)).files[0].hash is None
