@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
-from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 
 
-class Widths(click.ParamType):
+class Widths(click.ParamType[tuple[int, ...]]):
     """Widths of hidden layers, as in 20,10."""
 
     name = "widths"
@@ -78,7 +78,7 @@ def show(name: str, as_json: bool) -> None:
         ("license", entry.license or "not published"),
         ("cite", entry.cite or "not published"),
         ("facts from", entry.origin or "not recorded"),
-        *((f"file ({file.role})", f"{file.name}, {size(file.bytes)}, {file.hash or 'no hash'}") for file in entry.files),
+        *((f"file ({file.role})", f"{file.name}, {size(file.bytes)}, {file.hash}") for file in entry.files),
     ])  # fmt: skip
 
 
@@ -108,18 +108,38 @@ def layers(name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("name", default="letters-cnn")
 @click.option("--data", default="digits", show_default=True, help="digits, or a part of them such as digits:5-9.")
-@click.option("--reuse", default="all", show_default=True, metavar="N",
-              help="Keep the lowest N units: a number, a layer's name, a pattern of names, or all but the classifier.")
+@click.option(
+    "--reuse",
+    default="all",
+    show_default=True,
+    metavar="N",
+    help="Keep the lowest N units: a number, a layer's name, a pattern of names, or all but the classifier.",
+)
 @click.option("--freeze", metavar="K", help="Freeze the lowest K of those.  [default: as many as are reused]")
 @click.option("--hidden", type=Widths(), default=(), metavar="N,N..", help="New hidden layers, as in 20,10.")
-@click.option("--pool", type=click.Choice(["avg", "max", "avgmax", "flatten"]), default="avg", show_default=True,
-              help="How feature maps become a vector.")
+@click.option(
+    "--pool",
+    type=click.Choice(["avg", "max", "avgmax", "flatten"]),
+    default="avg",
+    show_default=True,
+    help="How feature maps become a vector.",
+)
 @click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=0.001, show_default=True,
-              help="Learning rate of Adam.")
-@click.option("--patience", type=click.IntRange(1), default=10, show_default=True,
-              help="Stop after so many epochs without a lower validation loss.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=0.001,
+    show_default=True,
+    help="Learning rate of Adam.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Stop after so many epochs without a lower validation loss.",
+)
 @click.option("--train-batchnorm", is_flag=True, help="Let BatchNormalization above the frozen units update.")
 @click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="Train on at most N examples a class.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
@@ -174,15 +194,13 @@ def predict(run: str, inputs: Sequence[str], as_json: bool) -> None:
     opened = zoo.open_run(run)
     with quiet_tensorflow():
         predictions = opened.predict(list(inputs))
-    rows = [
-        {"file": each.file, "label": each.label, "probability": each.probability} for each in predictions
-    ]
     if as_json:
+        rows = [{"file": each.file, "label": each.label, "probability": each.probability} for each in predictions]
         show_json(rows)
         return
     show_table(
         ["file", "label", "probability"],
-        [[row["file"], row["label"], f"{row['probability']:.4f}"] for row in rows],
+        [[each.file, each.label, f"{each.probability:.4f}"] for each in predictions],
         right={"probability"},
     )
 

@@ -13,8 +13,8 @@ from importlib.metadata import version
 from typing import Any
 
 import click
-
 from zoo.cli.commands import layers, list_, predict, runs, show, transfer
+
 from zoo.errors import ZooError
 
 

@@ -33,7 +33,11 @@ def pip(environment: Path, *words: str) -> None:
 
 def probe(environment: Path, elsewhere: Path) -> list[Path]:
     done = subprocess.run(
-        [environment / "bin" / "python", "-c", PROBE], cwd=elsewhere, capture_output=True, text=True, check=False
+        [environment / "bin" / "python", "-c", PROBE],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return [Path(line) for line in done.stdout.splitlines()]
@@ -68,7 +72,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_the_registry_and_the_embedded_model(wheel: Path) -> None:
     """The wheel was built from the source distribution, so that one is complete too."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {"zoo/shipped/registry.json", "zoo/embedded/letters-cnn.keras", "zoo/runs/report.html.j2", "zoo/py.typed"}
+    expected = {
+        "zoo/shipped/registry.json",
+        "zoo/embedded/letters-cnn.keras",
+        "zoo/runs/report.html.j2",
+        "zoo/py.typed",
+    }
     for folder, package in (("zoo", "zoo"), ("cli", "zoo/cli"), ("converters", "zoo/converters")):
         for path in (ROOT / folder).rglob("*.py"):
             expected.add(f"{package}/{path.relative_to(ROOT / folder)}")
@@ -84,7 +93,11 @@ def test_the_wheel_works_elsewhere(wheel: Path, environment: Path, tmp_path: Pat
     assert all(environment in place.parents for place in places)
     assert places[3].parent.name == "shipped"
     done = subprocess.run(
-        [environment / "bin" / "zoo", "list", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [environment / "bin" / "zoo", "list", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert '"letters-cnn"' in done.stdout
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import platform
 import re
 from collections.abc import Sequence
@@ -238,9 +239,7 @@ def _prepare(
     fitting = FitSettings(epochs, batch_size, lr, patience, seed)
     settings = Settings(hidden=tuple(hidden), seed=seed, fit=fitting, **options)
     everything = open_data(data)
-    split = split_examples(
-        everything.ids, everything.labels, seed, train_per_class=settings.train_per_class
-    )
+    split = split_examples(everything.ids, everything.labels, seed, train_per_class=settings.train_per_class)
     _check_split(everything, split)
     examples, split = _only_used(everything, split)
     name, source, digests, loaded, spec = _load(model, preprocessing)
@@ -249,9 +248,7 @@ def _prepare(
         preprocessing=spec, train_batchnorm=settings.train_batchnorm,
     )  # fmt: skip
     folder = Path(out) if out else Path("runs") / (re.sub(r"[^\w.-]+", "-", examples.name).strip("-.") or "data")
-    return _Work(
-        name, source, digests, loaded, spec, examples, split, surgery, FeatureCache(home), settings, folder
-    )
+    return _Work(name, source, digests, loaded, spec, examples, split, surgery, FeatureCache(home), settings, folder)
 
 
 def _load(
@@ -276,7 +273,7 @@ def _only_used(examples: Examples, split: Split) -> tuple[Examples, Split]:
     """Returns the examples that some part uses, and the split of those."""
     parts = split.train, split.validation, split.test
     ends = np.cumsum([0, *(len(part) for part in parts)])
-    ranges = [np.arange(begin, end) for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+    ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
 
 

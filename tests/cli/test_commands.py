@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-
-import zoo
 from zoo.cli.main import cli
 from zoo.cli.output import plain, size
+
+import zoo
 
 
 def run(*words: str) -> Result:
@@ -80,7 +80,10 @@ def test_transfer_predict_and_runs(tmp_path: Path) -> None:
     assert 0 < answer["probability"] <= 1
     assert "seven.png" in run("predict", "digits", str(tmp_path)).stdout
 
-    assert [Path(each["path"]).name for each in json.loads(run("runs", "--json").stdout)] == ["digits-2", "digits"]
+    assert [Path(each["path"]).name for each in json.loads(run("runs", "--json").stdout)] == [
+        "digits-2",
+        "digits",
+    ]
     assert "letters-cnn" in run("runs").stdout
 
 

@@ -42,9 +42,7 @@ def test_an_error_has_the_exit_code_of_the_design_and_is_a_zoo_error(kind: type[
 
 
 def test_every_error_of_the_module_is_in_the_table_above_and_in_the_docstring() -> None:
-    defined = {
-        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ZooError)
-    }
+    defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ZooError)}
 
     assert defined == {kind for kind, _ in EXIT_CODES}
     assert all(kind.__name__ in str(errors.__doc__) for kind in defined)
@@ -60,9 +58,7 @@ def test_every_error_of_the_module_is_in_the_table_above_and_in_the_docstring() 
         (TrainingError, ArithmeticError),
     ],
 )
-def test_callers_that_know_only_pythons_own_errors_catch_ours(
-    kind: type[ZooError], builtin: type[Exception]
-) -> None:
+def test_callers_that_know_only_pythons_own_errors_catch_ours(kind: type[ZooError], builtin: type[Exception]) -> None:
     assert issubclass(kind, builtin)
 
 

@@ -128,9 +128,7 @@ def test_a_full_disk_is_a_disk_error_that_leaves_nothing(small_disk: Path) -> No
 
     assert names_in(small_disk) == []
     assert open_descriptors() == before
-    assert (
-        write_bytes(small_disk / "small", bytes(30_000)).stat().st_size == 30_000
-    )  # the space is free again
+    assert write_bytes(small_disk / "small", bytes(30_000)).stat().st_size == 30_000  # the space is free again
 
 
 def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:

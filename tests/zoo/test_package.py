@@ -43,9 +43,7 @@ def sources() -> dict[str, Path]:
 
 
 def floor_of(module: str) -> int:
-    matching = [
-        number for number, parts in enumerate(FLOORS) for part in parts if f"{module}.".startswith(f"{part}.")
-    ]
+    matching = [number for number, parts in enumerate(FLOORS) for part in parts if f"{module}.".startswith(f"{part}.")]
     assert matching, f"{module} stands on no floor: decide where it belongs"
     return matching[0]
 
@@ -122,7 +120,9 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("words", ["['--help'],", "['list'],", "['show', 'letters-cnn'],", "['runs'],", "['list', '--json'],"])
+@pytest.mark.parametrize(
+    "words", ["['--help'],", "['list'],", "['show', 'letters-cnn'],", "['runs'],", "['list', '--json'],"]
+)
 def test_reading_imports_no_tensorflow(words: str) -> None:
     """A fresh process: what others imported here must not hide it."""
     done = subprocess.run(

@@ -101,7 +101,11 @@ def test_the_saved_model_takes_pictures_as_they_are(tmp_path: Path) -> None:
     assert small.label in run.classes
     assert small.probability == max(small.probabilities)
     assert big.file.endswith("large.png")
-    assert [Path(each.file).name for each in run.predict(tmp_path)] == ["large.png", "negative.bmp", "small.png"]
+    assert [Path(each.file).name for each in run.predict(tmp_path)] == [
+        "large.png",
+        "negative.bmp",
+        "small.png",
+    ]
     plain = keras.models.load_model(run.path / "model.keras")
     np.testing.assert_allclose(plain(picture[None].astype(np.float32))[0], small.probabilities, rtol=1e-6)
 
@@ -232,7 +236,11 @@ def test_runs_are_listed_newest_first_and_opened_by_name() -> None:
 def test_the_feature_cache_of_a_run_is_open_to_all() -> None:
     """Another user of the same trunk, with plain NumPy, finds what the run computed."""
     surgery = zoo.Surgery(
-        zoo.load_model("letters-cnn"), 4, 4, zoo.Head(classes=10), preprocessing=zoo.find_entry("letters-cnn").input
+        zoo.load_model("letters-cnn"),
+        4,
+        4,
+        zoo.Head(classes=10),
+        preprocessing=zoo.find_entry("letters-cnn").input,
     )
     zoo.transfer(reuse=4, epochs=1)
     features = FeatureCache().features(surgery.trunk, "digits")

@@ -61,9 +61,7 @@ class ArrayExamples:
     array([0, 1, 0])
     """
 
-    def __init__(
-        self, x: Any, y: Any = None, name: str = "arrays", classes: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, x: Any, y: Any = None, name: str = "arrays", classes: Sequence[str] | None = None) -> None:
         self.x = _as_array(x, "examples")
         if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
             raise DataError(

@@ -37,9 +37,7 @@ def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
     return _normalize(tensor, spec)
 
 
-def preprocessing_model(
-    spec: InputSpec | None, shape: Sequence[int | None], dtype: str = "float32"
-) -> keras.Model:
+def preprocessing_model(spec: InputSpec | None, shape: Sequence[int | None], dtype: str = "float32") -> keras.Model:
     """Returns preprocessing alone as a model of decoded examples of `shape` (without the batch) and `dtype`."""
     examples = keras.Input(tuple(shape), dtype=dtype, name="examples")
     return keras.Model(examples, preprocess(examples, spec), name="preprocessing")

@@ -51,9 +51,7 @@ def _digits(name: str, part: str) -> ArrayExamples:
     rows = np.isin(data.target, wanted)
     # scikit-learn counts 0..16 inked pixels per cell; a decoded picture is uint8 0..255.
     pictures = np.rint(data.images[rows] * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    return ArrayExamples(
-        pictures, np.searchsorted(wanted, data.target[rows]), name, [str(digit) for digit in wanted]
-    )
+    return ArrayExamples(pictures, np.searchsorted(wanted, data.target[rows]), name, [str(digit) for digit in wanted])
 
 
 def _parse_digits(name: str, part: str) -> list[int]:

@@ -95,9 +95,7 @@ def _fill_empty_parts(
             part[own[place[own] == moved]] = number
 
 
-def _first_of_each_class(
-    rows: Rows, labels: NDArray[np.int64], place: NDArray[np.float64], count: int
-) -> Rows:
+def _first_of_each_class(rows: Rows, labels: NDArray[np.int64], place: NDArray[np.float64], count: int) -> Rows:
     ordered = rows[np.argsort(place[rows], kind="stable")]
     kept = [ordered[labels[ordered] == number][:count] for number in np.unique(labels[rows])]
     return np.sort(np.concatenate(kept)) if kept else rows

@@ -60,9 +60,7 @@ class FeatureCache:
         self._shard_bytes = shard_bytes
         self._shard_seconds = shard_seconds
 
-    def features(
-        self, trunk: Trunk | keras.Model, examples: Any, *, progress: Progress | None = None
-    ) -> Features:
+    def features(self, trunk: Trunk | keras.Model, examples: Any, *, progress: Progress | None = None) -> Features:
         """Returns the features of `examples`, computing only those that are not kept yet.
 
         Args:
@@ -99,9 +97,7 @@ class FeatureCache:
         if any(len(self._missing(folder, opened)) for folder in folders):
             computed = self._fill(cuts, folders, digests, opened, progress or Silent())
         seconds = time.perf_counter() - began
-        return [
-            _collect(folder, opened, count, seconds) for folder, count in zip(folders, computed, strict=True)
-        ]
+        return [_collect(folder, opened, count, seconds) for folder, count in zip(folders, computed, strict=True)]
 
     def cached(self, trunk: Trunk, examples: Any) -> int:
         """Returns how many of `examples` have their features here already; computes nothing."""
@@ -160,7 +156,7 @@ class FeatureCache:
     def _starts(
         self, trunks: Sequence[Trunk], digests: Sequence[str], examples: Examples, rows: Rows
     ) -> list[tuple[Rows, int, Features | None]]:
-        """Returns from where to compute which rows: the deepest unit whose whole float32 map is kept, or the examples."""
+        """Returns from where to compute which rows: the deepest unit whose whole map is kept, or the examples."""
         plan: list[tuple[Rows, int, Features | None]] = []
         shallowest = min(trunks, key=lambda trunk: trunk.depth)
         for depth in range(shallowest.depth, 0, -1):

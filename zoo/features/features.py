@@ -32,9 +32,7 @@ class Features:
         key: The name of their folder in the feature cache.
     """
 
-    def __init__(
-        self, sources: Sequence[NDArray[Any]], shard: Rows, row: Rows, stats: FeatureStats, key: str
-    ) -> None:
+    def __init__(self, sources: Sequence[NDArray[Any]], shard: Rows, row: Rows, stats: FeatureStats, key: str) -> None:
         self._sources = sources
         self._shard = shard
         self._row = row

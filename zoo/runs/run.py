@@ -133,9 +133,13 @@ class Run:
         import numpy as np
 
         wanted = self._model.input_shape[1:]
-        if len(wanted) != x.ndim - 1 or any(size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)):
+        if len(wanted) != x.ndim - 1 or any(
+            size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)
+        ):
             raise DataError(f"{self.path} expects inputs [n, {', '.join(map(str, wanted))}]; got {list(x.shape)}.")
-        batches = [self._model(x[begin : begin + 256].astype(np.float32), training=False) for begin in range(0, len(x), 256)]
+        batches = [
+            self._model(x[begin : begin + 256].astype(np.float32), training=False) for begin in range(0, len(x), 256)
+        ]
         return np.concatenate([np.asarray(batch) for batch in batches])
 
     def _named(self, file: str, row: NDArray[np.float32]) -> Prediction:

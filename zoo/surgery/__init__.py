@@ -7,6 +7,18 @@ from zoo.surgery.selection import Depth, select_units
 from zoo.surgery.units import Unit, Units, split_units
 
 __all__ = [
-    "POOLS", "Depth", "Head", "Pool", "Surgery", "Tap", "Trunk", "Unit", "Units", "put_before", "select_units",
-    "split_units", "training_call", "whole_trunk",
+    "POOLS",
+    "Depth",
+    "Head",
+    "Pool",
+    "Surgery",
+    "Tap",
+    "Trunk",
+    "Unit",
+    "Units",
+    "put_before",
+    "select_units",
+    "split_units",
+    "training_call",
+    "whole_trunk",
 ]

@@ -46,7 +46,7 @@ class Trunk:
         return len(self.cuts) - 1
 
     def starts_from(self, depth: int) -> bool:
-        """Returns whether its output can be computed from what unit `depth` puts out: no layer is called on both sides."""
+        """Returns whether its output can be computed from unit `depth`'s: no layer is called on both sides."""
         try:
             _between(self.cuts[depth], self.output, "from")
         except ValueError:
@@ -171,7 +171,7 @@ def whole_trunk(model: keras.Model, preprocessing: InputSpec | None = None) -> T
 
 
 def put_before(first: Any, tensor: Any, model: keras.Model) -> keras.Model:
-    """Returns `model` with what leads from the input `first` to `tensor` in front, as one flat model of the same layers."""
+    """Returns `model` behind what leads from the input `first` to `tensor`, as one flat model of the same layers."""
     graph = read_graph(model)
     output = replay(graph, {graph.input: tensor}, graph.output, lambda call, args, kwargs: call.layer(*args, **kwargs))
     return keras.Model(first, output, name=model.name)
@@ -276,7 +276,7 @@ def _refuse_unsupported(units: Units, reuse: int, freeze: int) -> None:
         for call in calls:
             if id(call.layer) in below and getattr(call.layer, "weights", None):
                 raise CutError(
-                    f"Layer {call.layer.name!r} of {units.model.name} is called both below and above the freeze boundary "
+                    f"Layer {call.layer.name!r} of {units.model.name} is called below and above the freeze boundary "
                     f"(units {units.unit_of(below[id(call.layer)].key)} and {units.unit_of(call.key)}): its one set of "
                     f"weights cannot be frozen and trained. Freeze all that is reused: --freeze {reuse}, or --freeze 0."
                 )
@@ -284,6 +284,6 @@ def _refuse_unsupported(units: Units, reuse: int, freeze: int) -> None:
         for call in calls:
             if any(getattr(part, "stateful", False) for part in sublayers(call.layer)):
                 raise CutError(
-                    f"Layer {call.layer.name!r} of {units.model.name} is a stateful recurrent layer: its output depends on "
-                    "the batches before, so its features cannot be kept. Rebuild the model with stateful=False."
+                    f"Layer {call.layer.name!r} of {units.model.name} is a stateful recurrent layer: its output "
+                    "depends on the batches before, so its features cannot be kept. Rebuild the model with stateful=False."
                 )

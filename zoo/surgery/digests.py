@@ -22,7 +22,7 @@ _IRRELEVANT = re.compile(
     r"name|trainable|seed|seed_generator|momentum|build_config|module|batch_(input_)?shape|input_shape|inbound_nodes|"
     r".*_initializer|.*_regularizer|.*_constraint"
 )
-_IDENTITIES = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout")
+_IDENTITIES: tuple[str, ...] = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout")
 _IDENTITIES += ("GaussianDropout", "GaussianNoise", "ActivityRegularization")
 
 
@@ -91,9 +91,7 @@ def _relevant(value: Any) -> Any:
     """Returns configuration without what changes no inference: names, initializers, seeds and the like."""
     if isinstance(value, Mapping):
         return {
-            key: _relevant(item)
-            for key, item in value.items()
-            if not _IRRELEVANT.fullmatch(key) and item is not None
+            key: _relevant(item) for key, item in value.items() if not _IRRELEVANT.fullmatch(key) and item is not None
         }
     if isinstance(value, list | tuple):
         return [_relevant(item) for item in value]

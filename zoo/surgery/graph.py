@@ -153,8 +153,8 @@ def _as_functional(model: Any) -> Any:
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         raise CutError(
-            f"Model {model.name!r} ({type(model).__name__}) has no layer graph: it is a subclass with its own call(), or "
-            "not built yet. Build it (model.build(shape)), or write it as a functional model: keras.Model(inputs, outputs)."
+            f"Model {model.name!r} ({type(model).__name__}) has no layer graph: it is a subclass with its own "
+            "call(), or not built yet. Build it (model.build(shape)), or write it as keras.Model(inputs, outputs)."
         )
     for what, tensors in (("input", inputs), ("output", outputs)):
         if len(tensors) != 1:
@@ -282,4 +282,3 @@ def _renamed(call: Call, key: str, rename: Callable[[Ref], Ref]) -> Call:
         return value
 
     return replace(call, key=key, args=walk(call.args), kwargs=walk(dict(call.kwargs)))
-

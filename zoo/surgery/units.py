@@ -110,7 +110,9 @@ def split_units(model: keras.Model) -> Units:
 def is_kernel_layer(layer: Any) -> bool:
     """Returns whether `layer`, or a layer inside it, has a weight of two or more dimensions that was made to train."""
     return any(
-        len(weight.shape) >= 2 for part in sublayers(layer) if not _NO_KERNEL.fullmatch(type(part).__name__)
+        len(weight.shape) >= 2
+        for part in sublayers(layer)
+        if not _NO_KERNEL.fullmatch(type(part).__name__)
         for weight in created_trainable(part)
     )
 
@@ -229,7 +231,7 @@ def _multiply_adds(call: Call, graph: Graph) -> int | None:
     if None in repeats:
         return None
     kernels = [weight for part in sublayers(call.layer) for weight in created_trainable(part) if len(weight.shape) >= 2]
-    return sum(math.prod(weight.shape) for weight in kernels) * math.prod(size or 1 for size in repeats)
+    return int(sum(math.prod(weight.shape) for weight in kernels) * math.prod(size or 1 for size in repeats))
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

@@ -4,4 +4,14 @@ from zoo.training.evaluation import Evaluation, evaluate, worst_mistakes
 from zoo.training.fitting import Part, fit, predict
 from zoo.training.history import Epoch, FitSettings, History
 
-__all__ = ["Epoch", "Evaluation", "FitSettings", "History", "Part", "evaluate", "fit", "predict", "worst_mistakes"]
+__all__ = [
+    "Epoch",
+    "Evaluation",
+    "FitSettings",
+    "History",
+    "Part",
+    "evaluate",
+    "fit",
+    "predict",
+    "worst_mistakes",
+]

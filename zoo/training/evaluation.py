@@ -41,9 +41,7 @@ def evaluate(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     return Evaluation(accuracy, float(loss), confusion, len(labels))
 
 
-def worst_mistakes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
+def worst_mistakes(probabilities: NDArray[np.floating], labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Returns at most `count` examples that were taken for a wrong class, the surest mistakes first."""
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)

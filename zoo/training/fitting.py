@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
 from zoo.data import Rows
-from zoo.errors import DataError, TrainingError, UsageError
+from zoo.errors import DataError, TrainingError
 from zoo.progress import Progress, Silent
 from zoo.surgery import training_call
 from zoo.training.history import Epoch, FitSettings, History
@@ -81,7 +81,9 @@ def predict(model: keras.Model, part: Part) -> NDArray[np.float32]:
     """Returns what `model` puts out for the examples of `part`, in inference mode: float32 [n, ...]."""
     run = compiled(model)
     batches = [
-        np.asarray(run(tf.convert_to_tensor(part.x[part.rows[begin : begin + _EVALUATION_BATCH]], model.inputs[0].dtype)))
+        np.asarray(
+            run(tf.convert_to_tensor(part.x[part.rows[begin : begin + _EVALUATION_BATCH]], model.inputs[0].dtype))
+        )
         for begin in range(0, len(part), _EVALUATION_BATCH)
     ]
     return np.concatenate(batches) if batches else np.empty((0, *model.output_shape[1:]), np.float32)
@@ -111,7 +113,11 @@ class _Fit:
             epoch = self._epoch(number, best_weights)
             epochs.append(epoch)
             figures = {"loss": epoch.loss, "accuracy": epoch.accuracy}
-            progress.advance(1, **figures, **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy is not None else {}))
+            progress.advance(
+                1,
+                **figures,
+                **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy is not None else {}),
+            )
             if epoch.val_loss is None:
                 best_epoch = number
             elif epoch.val_loss < best:

@@ -54,9 +54,7 @@ def png_header(width: int, height: int) -> bytes:
         ("a.webp", {"lossless": True}),
     ],
 )
-def test_formats_without_loss_give_every_pixel_back(
-    tmp_path: Path, name: str, options: dict[str, Any]
-) -> None:
+def test_formats_without_loss_give_every_pixel_back(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     decoded = decode_picture(save(tmp_path / name, PIXELS, **options), "RGB")
 
     assert decoded.dtype == np.uint8
@@ -166,9 +164,7 @@ def test_rgba_lies_on_white(tmp_path: Path) -> None:
 
 
 def test_gray_with_alpha_lies_on_white(tmp_path: Path) -> None:
-    picture = Image.merge(
-        "LA", [Image.fromarray(np.array([values], np.uint8)) for values in ([0] * 3, [255, HALF, 0])]
-    )
+    picture = Image.merge("LA", [Image.fromarray(np.array([values], np.uint8)) for values in ([0] * 3, [255, HALF, 0])])
     path = save(tmp_path / "a.png", picture)
 
     assert decode_picture(path, "gray")[0, :, 0].tolist() == [0, 127, 255]

@@ -66,9 +66,7 @@ def bilinear(pictures: NDArray[Any], height: int, width: int) -> NDArray[np.floa
         (1.0, (), (2.0,)),
     ],
 )
-def test_numbers_are_scale_then_mean_then_std(
-    scale: float, mean: tuple[float, ...], std: tuple[float, ...]
-) -> None:
+def test_numbers_are_scale_then_mean_then_std(scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     spec = InputSpec((5, 6, 3), scale=scale, mean=mean, std=std)
 
     expected = (RGB.astype(float) * scale - (mean or 0)) / (std or 1)

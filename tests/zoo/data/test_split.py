@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,9 +55,7 @@ def part_by_content(contents: Sequence[int], seed: int) -> dict[int, int]:
 
 def threshold_part(content: int, seed: int) -> int:
     """Returns where the hash alone puts an example, spelled out once more."""
-    digest = hashlib.sha256(
-        f"split {seed}".encode() + hashlib.sha256(str(content).encode()).digest()
-    ).digest()
+    digest = hashlib.sha256(f"split {seed}".encode() + hashlib.sha256(str(content).encode()).digest()).digest()
     place = int.from_bytes(digest[:8], "little") / 2**64
     return 2 if place < SHARE else 1 if place < 2 * SHARE else 0
 
@@ -72,9 +71,7 @@ def full_classes(contents: Sequence[int], seed: int) -> set[int]:
 
 @patient
 @given(with_duplicates, seeds)
-def test_each_example_is_in_exactly_one_part_and_duplicates_are_in_the_same(
-    contents: list[int], seed: int
-) -> None:
+def test_each_example_is_in_exactly_one_part_and_duplicates_are_in_the_same(contents: list[int], seed: int) -> None:
     part = parts(split_examples(identities(contents), classes(contents), seed), len(contents))
 
     for content in set(contents):
@@ -109,17 +106,13 @@ def test_every_class_has_an_example_in_each_part_where_it_can(contents: list[int
 
 @patient
 @given(distinct, seeds)
-def test_an_example_is_where_its_hash_puts_it_unless_its_class_lacks_a_part(
-    contents: list[int], seed: int
-) -> None:
+def test_an_example_is_where_its_hash_puts_it_unless_its_class_lacks_a_part(contents: list[int], seed: int) -> None:
     full, part = full_classes(contents, seed), part_by_content(contents, seed)
 
     moved = [content for content in contents if part[content] != threshold_part(content, seed)]
 
     assert not {content % 3 for content in moved} & full
-    assert all(
-        sum(content % 3 == number for content in moved) <= 3 for number in range(3)
-    )  # one for each part
+    assert all(sum(content % 3 == number for content in moved) <= 3 for number in range(3))  # one for each part
 
 
 @patient
@@ -170,6 +163,7 @@ def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
 
 def test_the_split_of_the_digits_never_changes() -> None:
     digits = open_data("digits")
+
     split = split_examples(digits.ids, digits.labels)
     # Recorded once: a change would let a later version test on what an earlier one trained on.
     assert [len(split.train), len(split.validation), len(split.test)] == [1306, 244, 247]
@@ -186,13 +180,21 @@ def test_a_share_of_zero_is_an_empty_part(shares: tuple[float, float]) -> None:
     assert np.array_equal(np.unique(labels[split.train]), [0, 1, 2])
 
 
+def test_ever_larger_samples_of_the_digits_are_nested() -> None:
+    digits = open_data("digits")
+    samples = [
+        set(split_examples(digits.ids, digits.labels, train_per_class=count).train) for count in (1, 2, 5, 10, 50)
+    ]
+
+    assert [len(sample) for sample in samples] == [10, 20, 50, 100, 500]  # of ten classes
+    assert all(few < more for few, more in pairwise(samples))
+
+
 @patient
 @given(with_duplicates, seeds, st.integers(1, 8))
 def test_n_per_class_are_part_of_more_per_class_and_of_all(contents: list[int], seed: int, n: int) -> None:
     ids, labels = identities(contents), classes(contents)
-    few, more, every = (
-        split_examples(ids, labels, seed, train_per_class=count) for count in (n, n + 1, None)
-    )
+    few, more, every = (split_examples(ids, labels, seed, train_per_class=count) for count in (n, n + 1, None))
 
     assert set(few.train) <= set(more.train) <= set(every.train)
     assert np.array_equal(few.validation, every.validation)

@@ -219,9 +219,7 @@ def test_extraction_starts_from_the_deepest_whole_map(cache: FeatureCache) -> No
     examples = Counting(x)
     deeper = cache.features(trunk_of(3), examples)
     assert (deeper.stats.misses, examples.reads) == (40, 10)
-    np.testing.assert_allclose(
-        deeper, FeatureCache(cache.root / "other").features(trunk_of(3), x), rtol=1e-5
-    )
+    np.testing.assert_allclose(deeper, FeatureCache(cache.root / "other").features(trunk_of(3), x), rtol=1e-5)
     pooled = Counting(x[:30])
     assert cache.features(trunk_of(2, "max"), pooled).stats.misses == 30
     assert pooled.reads == 0
@@ -367,7 +365,7 @@ def test_s03_a_full_disk_leaves_whole_shards_and_can_be_resumed(small_disk: Path
         cache.features(trunk_of(2, reuse=3), x)
     whole = shards(cache)
     assert 1 <= len(whole) < 5
-    assert [path for path in cache.root.rglob("*.tmp")] == []
+    assert list(cache.root.rglob("*.tmp")) == []
     moved = FeatureCache(tmp_path / "larger")
     moved.root.mkdir(parents=True)
     subprocess.run(["cp", "-r", *map(str, cache.root.iterdir()), str(moved.root)], check=True)
@@ -375,14 +373,16 @@ def test_s03_a_full_disk_leaves_whole_shards_and_can_be_resumed(small_disk: Path
 
 
 def test_c04_two_processes_on_one_key_do_the_work_once(tmp_path: Path) -> None:
-    script = CHILD.replace("progress=Stop()", "progress=None").replace(
-        "FeatureCache(", "stats = FeatureCache("
-    ) + "\nprint(stats.stats.misses)"
+    script = (
+        CHILD.replace("progress=Stop()", "progress=None").replace("FeatureCache(", "stats = FeatureCache(")
+        + "\nprint(stats.stats.misses)"
+    )
     children = [
         subprocess.Popen(
             [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)],
-            stdout=subprocess.PIPE, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
         for _ in range(2)
     ]
     misses = sorted(int(child.communicate()[0]) for child in children)

@@ -98,9 +98,7 @@ def training(figures: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def report(
-    names: list[str] | None = None, *, reused: Any = None, scratch: Any = None, **changes: Any
-) -> Report:
+def report(names: list[str] | None = None, *, reused: Any = None, scratch: Any = None, **changes: Any) -> Report:
     """Returns the report of a run on small gray pictures; `changes` replace top-level parts of its record."""
     classes = names or [str(number) for number in range(10)]
     reused = reused or history()
@@ -153,9 +151,7 @@ def report(
             "test": figures_of(len(classes)),
         },
         "parity": {"examples": 64, "largest_difference": 2e-7},
-        "scratch": {"metrics": {"test": figures_of(len(classes))}, "training": training(scratch)}
-        if scratch
-        else None,
+        "scratch": {"metrics": {"test": figures_of(len(classes))}, "training": training(scratch)} if scratch else None,
         "versions": {"python": "3.11.7"},
         "files": {"model.keras": "sha256:" + "b" * 64},
     } | changes
@@ -170,9 +166,7 @@ def report(
 def all_right(names: list[str] | None = None) -> Report:
     page = report(names)
     count = len(page.record["classes"])
-    metrics = page.record["metrics"] | {
-        "test": figures_of(count) | {"confusion": np.diag([24] * count).tolist()}
-    }
+    metrics = page.record["metrics"] | {"test": figures_of(count) | {"confusion": np.diag([24] * count).tolist()}}
     return replace(page, record={**page.record, "metrics": metrics}, mistakes=[])
 
 
@@ -223,9 +217,7 @@ def test_is_whole_self_contained_and_repeatable(page: Report) -> None:
     assert html.startswith("<!DOCTYPE html>")
     assert not {"script", "link", "iframe", "object", "base", "form", "a"} & set(parsed.tags)
     assert all(value.startswith("data:image/") for _, name, value in parsed.attributes if name == "src")
-    assert not [
-        name for _, name, _ in parsed.attributes if name.startswith("on") or name in ("href", "srcset")
-    ]
+    assert not [name for _, name, _ in parsed.attributes if name.startswith("on") or name in ("href", "srcset")]
     assert "http://" not in html and "https://" not in html and "@import" not in html and "url(" not in html
     assert "default-src 'none'" in html
     assert "nan" not in re.findall(r"[\w.]+", re.sub(r"data:[^\"]*", "", html).lower())
@@ -236,10 +228,7 @@ def test_is_whole_self_contained_and_repeatable(page: Report) -> None:
 def test_says_what_was_done_in_plain_words() -> None:
     text = text_of(report())
     assert "letters-cnn, reused for digits: 95.8 % of 240 test pictures right" in text
-    assert (
-        "3 of 4 units reused, 2 of them frozen, 1 trained further; on top of them a new head for 10 classes."
-        in text
-    )
+    assert "3 of 4 units reused, 2 of them frozen, 1 trained further; on top of them a new head for 10 classes." in text
     assert "zoo predict RUN photo.jpg" in text
     assert "591 found on disk, 0 computed" in text
     assert "differ by at most 2e-07" in text
@@ -300,9 +289,7 @@ def test_hostile_names_are_text() -> None:
 
 def shown(page: Report) -> list[Image.Image]:
     """Returns the pictures on the page."""
-    uris = [
-        value for tag, name, value in Page(render_report(page)).attributes if (tag, name) == ("img", "src")
-    ]
+    uris = [value for tag, name, value in Page(render_report(page)).attributes if (tag, name) == ("img", "src")]
     return [Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1], validate=True))) for uri in uris]
 
 

@@ -79,7 +79,12 @@ def test_training_leaves_frozen_units_and_the_callers_model_byte_for_byte() -> N
     tail = [weight.copy() for weight in surgery.tail.get_weights()]
     x, y = noise(16, 12, 12, 3), np.arange(16) % 2
     features = np.asarray(surgery.trunk(x))
-    fit(surgery.logits, Part(features, y, np.arange(16)), Part(features, y, np.arange(0)), FitSettings(epochs=2))
+    fit(
+        surgery.logits,
+        Part(features, y, np.arange(16)),
+        Part(features, y, np.arange(0)),
+        FitSettings(epochs=2),
+    )
     assert [weight.tobytes() for weight in surgery.trunk.model.get_weights()] == frozen == before[:6]
     assert [weight.tobytes() for weight in model.get_weights()] == before
     assert [layer.trainable for layer in model.layers] == flags
@@ -94,7 +99,12 @@ def test_batchnorm_in_the_tail(train_batchnorm: bool) -> None:
     x, y = noise(32, 12, 12, 3), np.arange(32) % 2
     features = np.asarray(surgery.trunk(x))
     old = [weight.copy() for weight in surgery.tail.get_layer("bn2").get_weights()]
-    fit(surgery.logits, Part(features, y, np.arange(32)), Part(features, y, np.arange(0)), FitSettings(epochs=2))
+    fit(
+        surgery.logits,
+        Part(features, y, np.arange(32)),
+        Part(features, y, np.arange(0)),
+        FitSettings(epochs=2),
+    )
     changed = [bool(np.any(a != b)) for a, b in zip(surgery.tail.get_layer("bn2").get_weights(), old, strict=True)]
     assert changed == [True, True, train_batchnorm, train_batchnorm]
 
@@ -121,7 +131,11 @@ def test_a_model_that_was_cut_before_can_be_cut_again() -> None:
     once = Surgery(conv_net(), 2, 1, Head(classes=3, hidden=(4,))).stitch()
     again = Surgery(once, "all", "all", Head(classes=2, hidden=(4,)))
     assert [unit.name for unit in again.units] == ["conv1", "conv2", "head_hidden1", "head_logits"]
-    assert [layer.name for layer in again.head.layers[1:]] == ["head2_hidden1", "head2_logits", "head2_probabilities"]
+    assert [layer.name for layer in again.head.layers[1:]] == [
+        "head2_hidden1",
+        "head2_logits",
+        "head2_probabilities",
+    ]
 
 
 def test_parameters_add_up() -> None:

@@ -40,7 +40,7 @@ def digests(model: keras.Model) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     "change",
-    [dict(prefix="b"), dict(rate=0.1), dict(momentum=0.5), dict(size=10)],
+    [{"prefix": "b"}, {"rate": 0.1}, {"momentum": 0.5}, {"size": 10}],
     ids=["names", "dropout", "momentum", "size"],
 )
 def test_what_changes_no_inference_changes_no_digest(change: dict[str, Any]) -> None:
@@ -57,8 +57,8 @@ def test_trainable_flags_change_no_digest() -> None:
 @pytest.mark.parametrize(
     ("change", "first"),
     [
-        (dict(activation="tanh"), 1), (dict(strides=2), 1), (dict(epsilon=1e-5), 1), (dict(channels=1), 0),
-        (dict(dtype="uint8"), 0), (dict(classes=3), 3),
+        ({"activation": "tanh"}, 1), ({"strides": 2}, 1), ({"epsilon": 1e-5}, 1), ({"channels": 1}, 0),
+        ({"dtype": "uint8"}, 0), ({"classes": 3}, 3),
     ],
     ids=["activation", "strides", "epsilon", "channels", "dtype", "classes"],
 )  # fmt: skip

@@ -33,9 +33,25 @@ def lenet() -> keras.Model:
 def caffenet() -> keras.Model:
     """Eight kernel layers, three of the convolutions grouped."""
     stack: list[Any] = [keras.Input((227, 227, 3))]
-    for filters, size, strides, groups in ((96, 11, 4, 1), (256, 5, 1, 2), (384, 3, 1, 1), (384, 3, 1, 2), (256, 3, 1, 2)):
-        stack += [layers.Conv2D(filters, size, strides, groups=groups), layers.ReLU(), layers.MaxPooling2D(3, 1)]
-    stack += [layers.GlobalMaxPooling2D(), layers.Dense(64), layers.Dropout(0.5), layers.Dense(64), layers.Dense(10)]
+    for filters, size, strides, groups in (
+        (96, 11, 4, 1),
+        (256, 5, 1, 2),
+        (384, 3, 1, 1),
+        (384, 3, 1, 2),
+        (256, 3, 1, 2),
+    ):
+        stack += [
+            layers.Conv2D(filters, size, strides, groups=groups),
+            layers.ReLU(),
+            layers.MaxPooling2D(3, 1),
+        ]
+    stack += [
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(64),
+        layers.Dropout(0.5),
+        layers.Dense(64),
+        layers.Dense(10),
+    ]
     return keras.Sequential(stack)
 
 
@@ -110,7 +126,8 @@ def test_multiply_adds_are_unknown_where_the_size_is() -> None:
 def test_what_comes_before_the_first_kernel_belongs_to_unit_1() -> None:
     model = keras.Sequential([
         keras.Input((8, 8, 3)), layers.Rescaling(1 / 255, name="scale"), layers.BatchNormalization(name="bn"),
-        layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="relu"), layers.Flatten(name="flat"), layers.Dense(2, name="out"),
+        layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="relu"), layers.Flatten(name="flat"),
+        layers.Dense(2, name="out"),
     ])  # fmt: skip
     assert split_units(model)[0].layers == ("scale", "bn", "conv", "relu", "flat")
 

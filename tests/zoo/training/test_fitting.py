@@ -109,17 +109,13 @@ def test_losses_are_those_of_keras_fit(batch_size: int, hidden: dict[str, str]) 
         metrics=["accuracy", keras.metrics.SparseCategoricalCrossentropy("plain", from_logits=True)],
         jit_compile=False,
     )
-    expected = theirs.fit(
-        x, y, batch_size, epochs=5, shuffle=False, verbose=0, validation_data=validation
-    ).history
+    expected = theirs.fit(x, y, batch_size, epochs=5, shuffle=False, verbose=0, validation_data=validation).history
 
     # Keras adds penalties to its loss; the metric is without, as ours is.
     assert [epoch.loss for epoch in history.epochs] == pytest.approx(expected["plain"], abs=1e-5)
     assert [epoch.accuracy for epoch in history.epochs] == pytest.approx(expected["accuracy"], abs=1e-6)
     assert [epoch.val_loss for epoch in history.epochs] == pytest.approx(expected["val_plain"], abs=1e-5)
-    assert [epoch.val_accuracy for epoch in history.epochs] == pytest.approx(
-        expected["val_accuracy"], abs=1e-6
-    )
+    assert [epoch.val_accuracy for epoch in history.epochs] == pytest.approx(expected["val_accuracy"], abs=1e-6)
     assert history.best_epoch == 5  # of so few epochs the last is the best, so the weights are Keras's too
     assert_same_weights(ours, theirs, atol=1e-5)
     assert history.steps == 5 * -(-COUNT // batch_size)
@@ -139,9 +135,7 @@ def test_pieces_give_the_result_of_the_whole(shuffle: bool, monkeypatch: pytest.
 
     assert source.largest == 16
     assert [epoch.loss for epoch in found.epochs] == pytest.approx([epoch.loss for epoch in expected.epochs])
-    assert [epoch.val_loss for epoch in found.epochs] == pytest.approx(
-        [epoch.val_loss for epoch in expected.epochs]
-    )
+    assert [epoch.val_loss for epoch in found.epochs] == pytest.approx([epoch.val_loss for epoch in expected.epochs])
     assert found.steps == expected.steps == 3 * 7
     assert_same_weights(whole, pieces, rtol=1e-6, atol=1e-7)
 
@@ -352,8 +346,7 @@ def test_progress_is_told_each_epoch_and_the_end() -> None:
     history = fit(net(), train, validation, FitSettings(2), progress)
 
     figures = [
-        {"loss": epoch.loss, "accuracy": epoch.accuracy, "val_accuracy": epoch.val_accuracy}
-        for epoch in history.epochs
+        {"loss": epoch.loss, "accuracy": epoch.accuracy, "val_accuracy": epoch.val_accuracy} for epoch in history.epochs
     ]
     advances = [("advance", 1, figure) for figure in figures]
     assert progress.told == [("start", 2, "epochs"), *advances, "close"]
@@ -362,9 +355,7 @@ def test_progress_is_told_each_epoch_and_the_end() -> None:
 def test_progress_is_told_of_an_accuracy_of_zero() -> None:
     x, y = examples(20)
     wrong = np.full_like(y, CLASSES)  # a class that no training example has, of a net with one more output
-    model = keras.Sequential(
-        [keras.Input((WIDTH,)), keras.layers.Dense(CLASSES + 1, bias_initializer="zeros")]
-    )
+    model = keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(CLASSES + 1, bias_initializer="zeros")])
     model.layers[0].bias.assign([0, 0, 0, -50])
     progress = Recorder()
 
@@ -430,9 +421,7 @@ def test_a_model_of_pictures_trains_too() -> None:
 def test_what_was_learnt_holds_for_new_examples() -> None:
     model, unseen = net(), part(*examples(200, seed=9))
 
-    fit(
-        model, part(*examples(400, seed=8)), part(*examples(100, seed=7)), FitSettings(60, learning_rate=0.01)
-    )
+    fit(model, part(*examples(400, seed=8)), part(*examples(100, seed=7)), FitSettings(60, learning_rate=0.01))
 
     # Three classes, told apart by the largest of three values: learnable almost without error.
     assert evaluate(np.asarray(tf.nn.softmax(predict(model, unseen))), unseen.y).accuracy > 0.9
