@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import traceback
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -44,7 +43,7 @@ def _explain(error: Exception) -> None:
 
 
 @click.group(cls=Zoo, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version("zoo-transfer"), prog_name="zoo")
+@click.version_option(package_name="zoo-transfer", prog_name="zoo")
 @click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks and what libraries say.")
 def cli(debug: bool) -> None:
     """Reuse pretrained networks: cut them, keep what the frozen part puts out, train only the rest.

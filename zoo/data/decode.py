@@ -40,6 +40,8 @@ def decode_picture(path: Path, color: DecodedColor) -> NDArray[np.uint8]:
         NotFoundError: There is no such file.
         DataError: It is no picture of a known format, damaged, or larger than 100 million pixels.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is no picture but a pipe or a device.")  # to open a pipe would wait for ever
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:

@@ -285,5 +285,5 @@ def _refuse_unsupported(units: Units, reuse: int, freeze: int) -> None:
             if any(getattr(part, "stateful", False) for part in sublayers(call.layer)):
                 raise CutError(
                     f"Layer {call.layer.name!r} of {units.model.name} is a stateful recurrent layer: its output "
-                    "depends on the batches before, so its features cannot be kept. Rebuild the model with stateful=False."
+                    "depends on the batches before, so its features cannot be kept. Rebuild it with stateful=False."
                 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -347,3 +348,10 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
             decode_picture(bad, "RGB")
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
+    """Opening one would wait for a writer that never comes."""
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="pipe"):
+        decode_picture(tmp_path / "pipe.png", "gray")
