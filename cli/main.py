@@ -5,10 +5,8 @@ Results that were asked for (tables, `--json`) go to standard output; progress, 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -28,6 +26,8 @@ class Zoo(click.Group):
             raise
         except Exception as error:
             if ctx.params.get("debug"):
+                import traceback
+
                 traceback.print_exc()
             _explain(error)
             ctx.exit(error.exit_code if isinstance(error, ZooError) else 1)
@@ -50,6 +50,8 @@ def cli(debug: bool) -> None:
 
     Try:  zoo transfer --reuse 3 --freeze 2
     """
+    import logging  # here, for the sake of a quick `zoo --help`
+
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("zoo").setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:

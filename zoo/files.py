@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
-
-import platformdirs
 
 from zoo.errors import DiskError
 
@@ -27,7 +23,12 @@ _DISK_ERRORS |= {errno.EFBIG, errno.ENFILE, errno.ELOOP}
 
 def zoo_home() -> Path:
     """Returns the folder of all that `zoo` keeps: `$ZOO_HOME`, or the user's data folder. It may not exist yet."""
-    return Path(os.environ.get("ZOO_HOME") or platformdirs.user_data_dir("zoo", appauthor=False)).expanduser()
+    home = os.environ.get("ZOO_HOME")
+    if not home:
+        import platformdirs  # here, for the sake of a quick `zoo list`
+
+        home = platformdirs.user_data_dir("zoo", appauthor=False)
+    return Path(home).expanduser()
 
 
 @contextlib.contextmanager
@@ -52,7 +53,7 @@ def make_folder(path: Path) -> Path:
 
 def temporary_name(path: Path) -> Path:
     """Returns a private name beside `path`; it starts with a dot, so that readers of the folder pass over it."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
 def remove_leftovers(folder: Path, older_than: float = 86_400.0) -> None:
@@ -100,5 +101,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 def sha256_of(path: Path) -> str:
     """Returns the sha256 of a file, in hex."""
+    import hashlib  # here, for the sake of a quick `zoo list`
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
