@@ -1,0 +1,76 @@
+"""A job: what one transfer was asked to do and works on, prepared before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.data import Examples, Split
+from zoo.registry import InputSpec
+from zoo.surgery import Depth, Head, Pool, Surgery
+from zoo.training import FitSettings, Part
+
+if TYPE_CHECKING:
+    import keras
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything, beside the model and the data, that decides a transfer's result."""
+
+    reuse: Depth = "all"
+    freeze: Depth | None = None
+    hidden: tuple[int, ...] = ()
+    pool: Pool = "avg"
+    train_batchnorm: bool = False
+    train_per_class: int | None = None
+    seed: int = 0
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    def head(self, classes: int) -> Head:
+        """Returns the head that they ask for."""
+        return Head(classes, self.hidden, self.pool, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model came from: its name, the kind of source, digests of its files by name, what it wants to see."""
+
+    name: str
+    source: str
+    files: dict[str, str]
+    spec: InputSpec | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one transfer works on.
+
+    Attributes:
+        origin: Where the model came from.
+        model: The model itself; never changed.
+        examples: Those that some part of the split uses.
+        split: Which of them train, validate and test.
+        surgery: The model cut as the settings say.
+        settings: What was asked for.
+        out: The folder of the run, if it is free.
+    """
+
+    origin: Origin
+    model: keras.Model
+    examples: Examples
+    split: Split
+    surgery: Surgery
+    settings: Settings
+    out: Path
+
+    def part(self, name: str, x: Any) -> Part:
+        """Returns the part `train`, `validation` or `test`, as rows of `x`."""
+        return Part(x, self.examples.labels, getattr(self.split, name))
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of examples in each part."""
+        return {name: len(getattr(self.split, name)) for name in PARTS}
