@@ -72,6 +72,8 @@ def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **optio
     970
     """
     home = options.pop("home", None)
+    for only_when_run in ("compare_scratch", "progress"):
+        options.pop(only_when_run, None)
     return _describe(_prepare(model, data, **options), FeatureCache(home))
 
 
@@ -154,7 +156,6 @@ def _prepare(
     *,
     out: str | Path | None = None,
     preprocessing: InputSpec | None = None,
-    compare_scratch: bool = False,
     epochs: int = 100,
     batch_size: int = 32,
     lr: float = 0.001,
@@ -163,7 +164,6 @@ def _prepare(
     hidden: Sequence[int] = (),
     **options: Any,
 ) -> Job:
-    del compare_scratch  # changes nothing of what is prepared
     fitting = FitSettings(epochs, batch_size, lr, patience, seed)
     settings = Settings(hidden=tuple(hidden), seed=seed, fit=fitting, **options)
     examples, split = _split(open_data(data), settings)

@@ -119,21 +119,28 @@ def _interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, (middle - reach) / (1 + z * z / count)), min(1.0, (middle + reach) / (1 + z * z / count))
 
 
+def _coin(heads: int, tails: int) -> float:
+    """Returns how probable so uneven a count, or a more uneven one, is for a fair coin (two-sided)."""
+    tosses = heads + tails
+    one_side = sum(math.comb(tosses, count) for count in range(min(heads, tails) + 1)) / 2**tosses
+    return min(1.0, 2 * one_side)
+
+
 def _rival(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the net from random weights beside the reused one, and whether their difference can be chance.
 
-    Both saw the same test examples, but which ones each got right is not kept; so the test is that for two
-    independent shares, which takes rather too many differences for chance than too few.
+    Both saw the same test examples, so only those that one of them alone got right tell (McNemar 1947, exact).
     """
     ours = _test_figures(np.asarray(record["metrics"]["test"]["confusion"], np.int64))
     theirs = _test_figures(np.asarray(record["scratch"]["metrics"]["test"]["confusion"], np.int64))
-    variances = [each["accuracy"] * (1 - each["accuracy"]) / each["count"] for each in (ours, theirs)]
+    alone = record["scratch"]["right_in_one_only"]
     return {
         **theirs,
         "loss": record["scratch"]["metrics"]["test"]["loss"],
         "training": record["scratch"]["training"],
         "more": theirs["right"] - ours["right"],
-        "chance": abs(theirs["accuracy"] - ours["accuracy"]) <= 1.96 * math.sqrt(sum(variances)),
+        "alone": alone,
+        "chance": _coin(alone["reused"], alone["scratch"]) > 0.05,
         "times": record["scratch"]["training"]["steps"] / record["training"]["steps"],
     }
 

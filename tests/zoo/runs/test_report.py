@@ -151,7 +151,13 @@ def report(names: list[str] | None = None, *, reused: Any = None, scratch: Any =
             "test": figures_of(len(classes)),
         },
         "parity": {"examples": 64, "largest_difference": 2e-7},
-        "scratch": {"metrics": {"test": figures_of(len(classes))}, "training": training(scratch)} if scratch else None,
+        "scratch": {
+            "metrics": {"test": figures_of(len(classes))},
+            "training": training(scratch),
+            "right_in_one_only": {"reused": 3, "scratch": 3},
+        }
+        if scratch
+        else None,
         "versions": {"python": "3.11.7"},
         "files": {"model.keras": "sha256:" + "b" * 64},
     } | changes
@@ -270,6 +276,8 @@ def test_compares_fairly(right: int, said: str) -> None:
     page = report(["a", "b"], scratch=history(400))
     for part, hits in ((page.record["metrics"], 25), (page.record["scratch"]["metrics"], right)):
         part["test"] |= {"confusion": [[hits, 30 - hits], [0, 30]]}
+    alone = {"reused": max(25 - right, 0) + 1, "scratch": max(right - 25, 0) + 1}
+    page.record["scratch"]["right_in_one_only"] = alone  # 3 against 1 can be chance, 26 against 1 cannot
     text = text_of(page)
     assert said in text
     assert ("can be chance" in text) == (right != 0)
