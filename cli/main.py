@@ -6,6 +6,7 @@ Results that were asked for (tables, `--json`) go to standard output; progress, 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -65,6 +66,7 @@ for command in (list_, show, layers, transfer, predict, runs):
 
 def main() -> None:
     """Runs the command line and exits; an interruption ends with 130."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half written is removed
     try:
         code = cli.main(prog_name="zoo", standalone_mode=False)
     except click.ClickException as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,10 +58,14 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path, older_than: float = 86_400.0) -> None:
-    """Removes temporary files that killed processes left in `folder`, where nobody has touched them for a day (s)."""
+    """Removes what killed processes left in `folder` under temporary names, untouched for `older_than` seconds."""
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > older_than:
+            if time.time() - path.lstat().st_mtime <= older_than:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError, IntegrityError, NotFoundError, nearest_names
-from zoo.files import disk_errors, flush, make_folder, sha256_of, temporary_name, write_bytes
+from zoo.files import disk_errors, flush, make_folder, remove_leftovers, sha256_of, temporary_name, write_bytes
 
 SCHEMA = 1
 
@@ -27,6 +27,7 @@ def new_run_folder(wanted: Path) -> Iterator[Path]:
         DiskError: The folder cannot be written: known before any work is done.
     """
     make_folder(wanted.parent)
+    remove_leftovers(wanted.parent)
     temporary = temporary_name(wanted)
     with disk_errors(wanted, "choose another folder with --out"):
         temporary.mkdir()
