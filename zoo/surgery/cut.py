@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +9,12 @@ import keras
 
 from zoo.errors import CutError
 from zoo.registry import InputSpec
+from zoo.surgery.copying import Copies, check_copies
 from zoo.surgery.digests import unit_digests
-from zoo.surgery.graph import Call, Ref, read_graph, replay, sublayers
+from zoo.surgery.graph import read_graph, replay, sublayers
 from zoo.surgery.heads import Head, Tap, apply_tap
 from zoo.surgery.selection import Depth, select_units
 from zoo.surgery.units import Units, split_units
-
-_SCRATCH_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,10 @@ class Surgery:
         self.units = split_units(model)
         self.reuse, self.freeze = select_units(self.units, reuse, freeze)
         _refuse_unsupported(self.units, self.reuse, self.freeze)
-        copies = _Copies(self.units, self.freeze, head.seed, train_batchnorm, random)
+        copies = Copies(self.units, self.freeze, head.seed, train_batchnorm, random)
         cuts = copies.cuts(self.reuse)
+        if not random:
+            check_copies(self.units, cuts)
         prefix = _free_prefix(self.units, self.reuse)
         pooled = apply_tap(cuts[-1], head.pool, prefix)
         logits, probabilities = head.build(pooled, prefix)
@@ -165,7 +164,8 @@ def whole_trunk(model: keras.Model, preprocessing: InputSpec | None = None) -> T
     """Returns all of `model` as a trunk: its own output is the features."""
     units = split_units(model)
     _refuse_unsupported(units, len(units), len(units))
-    cuts = _Copies(units, len(units), seed=0, train_batchnorm=False, random=False).cuts(len(units))
+    cuts = Copies(units, len(units), seed=0, train_batchnorm=False, random=False).cuts(len(units))
+    check_copies(units, cuts)
     names = tuple(unit.name for unit in units)
     return Trunk(model.name, names, cuts, cuts[-1], "map", preprocessing)
 
@@ -181,84 +181,6 @@ def _between(first: Any, last: Any, name: str) -> keras.Model:
     if first is last:
         first = last = keras.Input(batch_shape=first.shape, dtype=first.dtype)
     return keras.Model(first, last, name=name)
-
-
-class _Copies:
-    """Copies of a model's layers, called anew as trunk or tail wants them."""
-
-    def __init__(self, units: Units, freeze: int, seed: int, train_batchnorm: bool, random: bool) -> None:
-        self._units = units
-        self._seed = seed
-        self._train_batchnorm = train_batchnorm
-        self._random = random
-        self._frozen = {call.key for calls in units.calls[:freeze] for call in calls}
-        self._copies: dict[int, Any] = {}
-
-    def cuts(self, count: int) -> tuple[Any, ...]:
-        """Returns the input and the tensor that each of the lowest `count` units puts out."""
-        graph = self._units.graph
-        shape = graph.shapes[graph.input]
-        source = graph.calls[0].layer
-        tensors: dict[Ref, Any] = {
-            graph.input: keras.Input(batch_shape=(None, *shape[1:]), dtype=source.dtype, name=source.name)
-        }
-        ends = self._units.ends[:count]
-        return (tensors[graph.input], *(replay(graph, tensors, end, self._call) for end in ends))
-
-    def _call(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        original = call.layer
-        # A layer without weights is copied anew for each call: Keras cannot cut between two calls of one layer.
-        layer = self._copies.get(id(original)) if getattr(original, "weights", None) else None
-        if not self._train_batchnorm and any(_is_batchnorm(part) for part in sublayers(original)):
-            kwargs = {**kwargs, "training": False}  # `training_call` keeps to this
-        if layer is not None:
-            return layer(*args, **kwargs)
-        layer = self._copies[id(original)] = self._copy(call)
-        outputs = layer(*args, **kwargs)
-        if getattr(original, "weights", None) and not self._random:
-            layer.set_weights(original.get_weights())
-        if isinstance(layer, keras.Layer):
-            layer.trainable = call.key not in self._frozen
-        return outputs
-
-    def _copy(self, call: Call) -> Any:
-        layer = call.layer
-        config = layer.get_config()
-        if call.key != layer.name:
-            config["name"] = call.key
-        config = _seeded(config, f"{self._seed} {call.key}")
-        if self._random:
-            config = _quicker_statistics(config)
-            if _is_batchnorm(layer):
-                config["momentum"] = _SCRATCH_MOMENTUM
-        with keras.saving.custom_object_scope({type(part).__name__: type(part) for part in sublayers(layer)}):
-            return type(layer).from_config(config)
-
-
-def _seeded(config: Any, salt: str) -> Any:
-    """Returns a layer's configuration with every seed set, so that copies need no global random state."""
-    if isinstance(config, Mapping):
-        return {
-            key: zlib.crc32(f"{salt} {key}".encode()) if key == "seed" else _seeded(item, f"{salt} {key}")
-            for key, item in config.items()
-        }
-    if isinstance(config, list):
-        return [_seeded(item, f"{salt} {number}") for number, item in enumerate(config)]
-    return config
-
-
-def _quicker_statistics(config: Any) -> Any:
-    """Returns configuration in which BatchNormalization inside nested models follows its batches quickly."""
-    if isinstance(config, Mapping):
-        changed = {key: _quicker_statistics(item) for key, item in config.items()}
-        if changed.get("class_name") == "BatchNormalization":
-            changed["config"]["momentum"] = _SCRATCH_MOMENTUM
-        return changed
-    return [_quicker_statistics(item) for item in config] if isinstance(config, list) else config
-
-
-def _is_batchnorm(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _free_prefix(units: Units, count: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.surgery.graph import Call, Graph, Ref, read_graph
+from zoo.errors import CutError
+from zoo.surgery.graph import Call, Graph, Ref, read_graph, sublayers
 from zoo.surgery.units import Units
 
 _IRRELEVANT = re.compile(
@@ -32,8 +34,9 @@ def unit_digests(units: Units, count: int) -> tuple[str, ...]:
     shape = units.graph.shapes[units.graph.input]
     digests = [_sha256(json.dumps([str(source.dtype), len(shape), shape[-1]]).encode())]
     start = units.graph.input
+    order = {call.key: number for number, call in enumerate(call for calls in units.calls for call in calls)}
     for calls, end in zip(units.calls[:count], units.ends[:count], strict=True):
-        record = [digests[-1], _canonical_calls(calls, start)]
+        record = [digests[-1], _canonical_calls(calls, start, order)]
         digests.append(_sha256(json.dumps(record, sort_keys=True).encode(), *_weight_bytes(calls)))
         start = end
     return tuple(digests)
@@ -46,16 +49,20 @@ def _sha256(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _canonical_calls(calls: tuple[Call, ...], start: Ref) -> list[Any]:
-    """Returns calls as plain data: what each is, and which tensors of this unit (or -1: the unit's input) it takes."""
+def _canonical_calls(calls: tuple[Call, ...], start: Ref, order: Mapping[str, int]) -> list[Any]:
+    """Returns calls as plain data: what each is, and which tensors of this unit (or -1: the unit's input) it takes.
+
+    Masks may come from further below; these tensors are named by their calls' place in `order`.
+    """
     numbers = {call.key: number for number, call in enumerate(calls)}
     shared = list({id(call.layer): None for call in calls if getattr(call.layer, "weights", None)})
 
     def place(ref: Ref) -> list[int]:
         if ref == start:
             return [-1]
-        # Only a mask comes from further below; what it is made of stands in this unit's calls or in a lower digest.
-        return [numbers[ref.call], ref.output] if ref.call in numbers else [-2, ref.output]
+        if ref.call in numbers:
+            return [numbers[ref.call], ref.output]
+        return [-2, order.get(ref.call, -1), ref.output]
 
     return [
         [
@@ -79,12 +86,47 @@ def _wiring(value: Any, place: Any) -> Any:
 
 
 def _canonical_layer(layer: Any) -> Any:
+    if isinstance(layer, keras.Model):
+        try:
+            inner: Graph = read_graph(layer)
+        except CutError:  # of several outputs: known by its whole configuration, names included
+            return keras.saving.serialize_keras_object(layer)
+        return _canonical_calls(inner.calls[1:], inner.input, {})
+    if not _is_from_keras(layer):
+        return _canonical_custom_layer(layer)
     if type(layer).__name__ in _IDENTITIES:
         return "identity"
-    if isinstance(layer, keras.Model):
-        inner: Graph = read_graph(layer)
-        return _canonical_calls(inner.calls[1:], inner.input)
-    return _relevant(keras.saving.serialize_keras_object(layer))
+    inside = [_canonical_custom_layer(part) for part in sublayers(layer) if not _is_from_keras(part)]
+    return [_precisions(layer), _relevant(keras.saving.serialize_keras_object(layer)), *inside]
+
+
+def _is_from_keras(layer: Any) -> bool:
+    return type(layer).__module__.split(".")[0] == "keras"
+
+
+def _precisions(layer: Any) -> list[str]:
+    """Returns the names of the dtype policies of a layer and those inside it: what they compute in."""
+    return [part.dtype_policy.name for part in sublayers(layer) if isinstance(part, keras.Layer)]
+
+
+def _canonical_custom_layer(layer: Any) -> Any:
+    """Returns what a layer of somebody else's computes: where its class is from, all its arguments, and its code."""
+    config = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
+    code = [
+        marshal.dumps(value.__code__).hex()
+        for part in sublayers(layer)
+        for base in type(part).__mro__
+        if base.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow")
+        for value in vars(base).values()
+        if hasattr(value, "__code__")
+    ]
+    names = [type(layer).__module__, type(layer).__qualname__]
+    return [
+        names,
+        _precisions(layer),
+        keras.saving.serialize_keras_object(config),
+        _sha256(*(each.encode() for each in code)),
+    ]
 
 
 def _relevant(value: Any) -> Any:

@@ -2,12 +2,11 @@
 
 Keras describes a functional model as calls of layers upon one another's outputs. `read_graph` turns that description
 into a list of calls in an order that can be run; `replay` runs some of them on other tensors or with other layers.
-That is all that cutting needs, with no private part of Keras.
+That is all that cutting needs.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -90,9 +89,8 @@ def read_graph(model: keras.Model) -> Graph:
     except NotImplementedError as error:
         raise CutError(f"Model {model.name!r} cannot be described layer by layer: {error}") from error
     graph = _parse(config, {operation.name: operation for operation in functional.operations}, functional)
-    for call in graph.calls:
-        if _can_be_opened(call, graph):
-            graph = _open(graph, call)
+    while nested := next((call for call in graph.calls if _can_be_opened(call, graph)), None):
+        graph = _open(graph, nested)
     return graph
 
 
@@ -126,16 +124,26 @@ def training_call(model: keras.Model) -> Callable[[Any], Any]:
     """Returns `model` as a function in training mode, in which layers called with `training=False` keep to that.
 
     Keras itself does not: `model(x, training=True)`, and so `fit`, overrides the mode that a call was recorded with.
+    Of a nested model called so, the parts without BatchNormalization are in training mode all the same.
     """
-    graph = read_graph(model)
+    return _in_modes(read_graph(model), lambda call: call.kwargs.get("training") is not False)
 
+
+def _in_modes(graph: Graph, trains: Callable[[Call], bool]) -> Callable[[Any], Any]:
     def apply(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        mode = kwargs.pop("training", None)
-        if isinstance(call.layer, keras.Model) or "training" in inspect.signature(call.layer.call).parameters:
-            kwargs["training"] = True if mode is None else mode
-        return call.layer(*args, **kwargs)
+        layer = call.layer
+        if not isinstance(layer, keras.Layer):
+            return layer(*args, **kwargs)
+        if isinstance(layer, keras.Model) and not trains(call) and len(args) == 1:
+            return _in_modes(read_graph(layer), lambda inner: not has_batchnorm(inner.layer))(args[0])
+        return layer(*args, **{**kwargs, "training": trains(call)})
 
     return lambda x: replay(graph, {graph.input: x}, graph.output, apply)
+
+
+def has_batchnorm(layer: Any) -> bool:
+    """Returns whether `layer`, or a layer inside it, is a BatchNormalization."""
+    return any(isinstance(part, keras.layers.BatchNormalization) for part in sublayers(layer))
 
 
 def sublayers(layer: Any) -> Iterator[Any]:

@@ -191,7 +191,23 @@ def _crossed_by_masks(graph: Graph, groups: Sequence[_Segment]) -> set[int]:
         origin[call.key] = unit_of[call.key] if call.key in data else lowest
         for ref in call.masks:
             crossed |= set(range(origin[ref.call], unit_of[call.key]))
-    return crossed
+    masked = _masked(graph)
+    return crossed | {number for number, group in enumerate(groups, 1) if group.end in masked}
+
+
+def _masked(graph: Graph) -> set[Ref]:
+    """Returns the tensors [batch, steps, ...] that carry a mask unseen, as attention and pooling take it."""
+    masked: set[Ref] = set()
+    for call in graph.calls:
+        starts = any(
+            isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False)
+            for part in sublayers(call.layer)
+        )
+        passes = getattr(call.layer, "supports_masking", False) and any(ref in masked for ref in call.inputs)
+        ref = Ref(call.key)
+        if (starts or passes) and len(graph.shapes.get(ref, ())) > 2:
+            masked.add(ref)
+    return masked
 
 
 def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: bool) -> Unit:
@@ -225,7 +241,10 @@ def _multiply_adds(call: Call, graph: Graph) -> int | None:
     if isinstance(call.layer, keras.layers.Embedding) or not is_kernel_layer(call.layer):
         return 0
     if isinstance(call.layer, keras.Model):
-        inner = read_graph(call.layer)
+        try:
+            inner = read_graph(call.layer)
+        except CutError:  # of several outputs: whole, and not counted
+            return None
         return _total([_multiply_adds(each, inner) for each in inner.calls])
     repeats = _kernel_shape(call, graph)[1:-1]
     if None in repeats:
