@@ -26,7 +26,7 @@ class Widths(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(int(width) for width in value.split(",") if width.strip())
+            return tuple(int(width) for width in value.split(","))
         except ValueError:
             self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
 
@@ -142,7 +142,9 @@ def layers(name: str, as_json: bool) -> None:
 )
 @click.option("--train-batchnorm", is_flag=True, help="Let BatchNormalization above the frozen units update.")
 @click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="Train on at most N examples a class.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of split, weights and order."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/ and the data's name]")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would happen, and do nothing.")
 @click.option("--compare-scratch", is_flag=True, help="Also train the same shape from random weights.")

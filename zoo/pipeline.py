@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
-from zoo.data.preprocessing import Reader, preprocess
-from zoo.errors import DataError
+from zoo.data.preprocessing import Reader, preprocess, preprocessed_shape
+from zoo.errors import CutError, DataError, IntegrityError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
 from zoo.loading import load_artifact
@@ -28,10 +28,11 @@ from zoo.runs.job import Job, Origin, Settings
 from zoo.runs.record import new_run_folder, publish
 from zoo.runs.run import Run
 from zoo.store import pull
-from zoo.surgery import Depth, Pool, Surgery, put_before
+from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
 from zoo.training import FitSettings, Part, fit, predict
 
 _PARITY_EXAMPLES = 64
+_PARITY_LIMIT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def transfer(
         features = _features(job, FeatureCache(home), progress)
         training = _train(job, job.surgery, features, job.settings.fit, progress)
         scratch = _train_scratch(job, progress) if compare_scratch else None
-        outcome = _outcome(job, features, training, scratch)
+        parity = _save_model(job, folder / "model.keras", features)
+        outcome = Outcome(*_feature_figures(features), training, scratch, parity)
         with disk_errors(job.out):
             write_run(folder, job, outcome)
             return Run(publish(folder, job.out))
@@ -172,6 +174,9 @@ def _prepare(
         loaded, settings.reuse, settings.freeze, settings.head(len(examples.classes)),
         preprocessing=origin.spec, train_batchnorm=settings.train_batchnorm,
     )  # fmt: skip
+    _refuse_unsavable(surgery)
+    _check_range(examples, origin.spec)
+    preprocessed_shape(origin.spec, examples.shape, surgery.stitch().input_shape[1:])
     folder = Path(out) if out else Path("runs") / (re.sub(r"[^\w.-]+", "-", examples.name).strip("-.") or "data")
     return Job(origin, loaded, examples, split, surgery, settings, folder)
 
@@ -182,7 +187,7 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
         raise DataError(f"Data {examples.name!r} has {len(examples.classes)} class; a classifier needs two or more.")
     split = split_examples(examples.ids, examples.labels, settings.seed, train_per_class=settings.train_per_class)
     if not len(split.test):
-        raise DataError(f"Data {examples.name!r} has one example a class; none is left to test on. Add examples.")
+        raise DataError(f"Data {examples.name!r} has no class with two different examples; none is left to test on.")
     parts = split.train, split.validation, split.test
     ends = np.cumsum([0, *(len(part) for part in parts)])
     ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
@@ -218,7 +223,7 @@ def _describe(job: Job, cache: FeatureCache) -> Plan:
 def _features(job: Job, cache: FeatureCache, progress: Progress) -> Features | Reader:
     """Returns what the trainable part is fed with: features, or the examples themselves where nothing is frozen."""
     if job.surgery.trunk is None:
-        return Reader(job.examples, job.origin.spec)
+        return _reader(job)
     return cache.features(job.surgery.trunk, job.examples, progress=progress)
 
 
@@ -232,15 +237,35 @@ def _train_scratch(job: Job, progress: Progress) -> Training:
     head = job.settings.head(len(job.examples.classes))
     surgery = Surgery(job.model, job.surgery.reuse, 0, head, train_batchnorm=True, random=True)
     settings = job.settings.fit.from_scratch(len(job.split.train))
-    return _train(job, surgery, Reader(job.examples, job.origin.spec), settings, progress)
+    return _train(job, surgery, _reader(job), settings, progress)
 
 
-def _outcome(job: Job, x: Features | Reader, training: Training, scratch: Training | None) -> Outcome:
-    model = _deployable(job)
-    parity = _parity(job, model, x)
-    if isinstance(x, Features):
-        return Outcome(x.stats, x.key, training, scratch, model, parity)
-    return Outcome(FeatureStats(0, 0, 0.0, 0), None, training, scratch, model, parity)
+def _reader(job: Job) -> Reader:
+    return Reader(job.examples, job.origin.spec, _input_dtype(job))
+
+
+def _feature_figures(x: Features | Reader) -> tuple[FeatureStats, str | None]:
+    return (x.stats, x.key) if isinstance(x, Features) else (FeatureStats(0, 0, 0.0, 0), None)
+
+
+def _save_model(job: Job, path: Path, x: Features | Reader) -> tuple[float, int]:
+    """Saves the model that takes examples as the user has them; returns its parity with what was trained.
+
+    Raises:
+        IntegrityError: Loaded back, it says something else than what was trained and tested.
+    """
+    with disk_errors(job.out):
+        _deployable(job).save(path)
+    parity, count = _parity(job, keras.models.load_model(path, compile=False, safe_mode=True), x)
+    precise = all(weight.dtype in ("float32", "float64") for weight in job.surgery.stitch().weights)
+    limit = _PARITY_LIMIT if precise else 20 * _PARITY_LIMIT
+    if not parity <= limit:
+        raise IntegrityError(
+            f"The saved model gives other probabilities than what was trained: they differ by {parity:.2g}, more than "
+            f"{limit:g}, so the run is not kept. A layer of yours may lose something when it is saved: check that "
+            "keras.models.load_model gives back your model."
+        )
+    return parity, count
 
 
 def _deployable(job: Job) -> keras.Model:
@@ -248,16 +273,51 @@ def _deployable(job: Job) -> keras.Model:
     shape, spec = job.examples.shape, job.origin.spec
     if len(shape) == 3 and spec is not None and None not in spec.size:
         shape = (None, None, shape[-1])
-    examples = keras.Input(shape, name="examples")
+    examples = keras.Input(shape, dtype=_input_dtype(job), name="examples")
     return put_before(examples, preprocess(examples, spec), job.surgery.stitch())
+
+
+def _input_dtype(job: Job) -> str:
+    """Returns the dtype of examples as they enter: pictures are computed with, rows go in as the model takes them."""
+    return "float32" if job.origin.spec else str(job.surgery.stitch().inputs[0].dtype)
 
 
 def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
     """Returns the largest difference between `model` on raw examples and what was trained, and on how many."""
     rows = job.split.test[:_PARITY_EXAMPLES]
     expected = predict(job.surgery.trainable, Part(x, job.examples.labels, rows))
-    pictures = [np.asarray(picture, np.float32)[None] for picture in job.examples.read(rows)]
+    pictures = [np.asarray(picture, _input_dtype(job))[None] for picture in job.examples.read(rows)]
     if len({picture.shape for picture in pictures}) == 1:
         pictures = [np.concatenate(pictures)]
     found = np.concatenate([np.asarray(model(picture, training=False)) for picture in pictures])
     return float(np.abs(found - expected).max()), len(rows)
+
+
+def _refuse_unsavable(surgery: Surgery) -> None:
+    """Refuses, before any work, layers that a saved run could not be loaded with."""
+    for calls in surgery.units.calls[: surgery.reuse]:
+        for layer in (part for call in calls for part in sublayers(call.layer)):
+            if isinstance(layer, keras.layers.Lambda):
+                raise CutError(
+                    f"Layer {layer.name!r} is a Lambda: saved code is not loaded, for it could be anybody's. Write "
+                    "it as a layer class, registered with @keras.saving.register_keras_serializable()."
+                )
+            name = keras.saving.get_registered_name(type(layer))
+            own = type(layer).__module__.split(".")[0] != "keras"
+            if own and keras.saving.get_registered_object(name) is not type(layer):
+                raise CutError(
+                    f"Layer {layer.name!r} is of your class {type(layer).__name__}, which Keras could not load again. "
+                    "Put @keras.saving.register_keras_serializable() above the class."
+                )
+
+
+def _check_range(examples: Examples, spec: InputSpec | None) -> None:
+    """Refuses pictures that were scaled already."""
+    if spec is None or len(examples.shape) != 3:
+        return
+    sample = np.concatenate([np.ravel(picture) for picture in examples.read(np.arange(min(64, len(examples))))])
+    if sample.dtype.kind == "f" and 0 < sample.max() <= 1 and sample.min() >= -1:
+        raise DataError(
+            f"The pictures of {examples.name!r} have values {sample.min():g} to {sample.max():g}; the model's own "
+            "preprocessing expects 0 to 255. Multiply them by 255."
+        )

@@ -15,7 +15,7 @@ from keras import layers
 from PIL import Image
 
 import zoo
-from zoo.errors import DataError, DiskError, IntegrityError, NotFoundError, TrainingError, UsageError
+from zoo.errors import CutError, DataError, DiskError, IntegrityError, NotFoundError, TrainingError, UsageError
 from zoo.features import FeatureCache
 from zoo.files import sha256_of
 from zoo.registry import InputSpec
@@ -246,3 +246,88 @@ def test_the_feature_cache_of_a_run_is_open_to_all() -> None:
     features = FeatureCache().features(surgery.trunk, "digits")
     assert features.stats.misses == 0
     assert np.isfinite(np.mean(features[:100])).all()
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Registered(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+class Unregistered(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def rows_and_labels() -> tuple[Any, Any]:
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    return x, (x[:, 0] > 0).astype(int)
+
+
+def net_with(layer: keras.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), layers.Dense(3), layer, layers.Dense(2)])
+
+
+def test_layers_of_ones_own_that_are_registered_are_kept() -> None:
+    run = zoo.transfer(net_with(Registered()), rows_and_labels(), epochs=2)
+    assert len(run.predict(rows_and_labels()[0][:3])) == 3
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [(Unregistered, "register_keras_serializable"), (lambda: layers.Lambda(lambda x: x), "is a Lambda")],
+)
+def test_layers_that_could_not_be_loaded_again_are_refused_before_any_work(layer: Any, words: str, home: Path) -> None:
+    with pytest.raises(CutError, match=words):
+        zoo.transfer(net_with(layer()), rows_and_labels(), epochs=2)
+    assert not home.exists()
+
+
+copying = True
+
+
+@keras.saving.register_keras_serializable(package="test")
+class LosesOnSaving(keras.layers.Layer):
+    """A saved one comes back with a factor of 1."""
+
+    def __init__(self, factor: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor if copying else 1.0}
+
+    def call(self, x: Any) -> Any:
+        return self.factor * x
+
+
+def test_a_saved_model_that_differs_from_the_trained_one_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = keras.Model.save
+
+    def saving(self: Any, *args: Any) -> None:
+        monkeypatch.setitem(globals(), "copying", False)
+        save(self, *args)
+
+    monkeypatch.setattr(keras.Model, "save", saving)
+    with pytest.raises(IntegrityError, match="gives other probabilities"):
+        zoo.transfer(net_with(LosesOnSaving(5.0)), rows_and_labels(), epochs=5, lr=0.1)
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_pictures_that_were_scaled_already_are_refused() -> None:
+    digits = zoo.open_data("digits:0-1")
+    x = digits.read(np.arange(len(digits))) / np.float32(255)
+    with pytest.raises(DataError, match="Multiply them by 255"):
+        zoo.transfer(data=(x, digits.labels), epochs=1)
+    net = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4), layers.Dense(2)])
+    run = zoo.transfer(net, (x, digits.labels), epochs=1)
+    assert run.record["input"]["decoded"] is None  # picture files, 0..255, are no use to this model
+
+
+@pytest.mark.parametrize("name", ["run.json", "labels.json"])
+def test_one_broken_run_hides_no_other(name: str) -> None:
+    good, bad = zoo.transfer(**QUICK), zoo.transfer(**QUICK)
+    (bad.path / name).write_text('{"schema": 1}')
+    assert [run.path for run in zoo.list_runs()] == [good.path]
+    with pytest.raises(IntegrityError, match="made again"):
+        zoo.open_run(bad.path)

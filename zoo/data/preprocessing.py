@@ -5,7 +5,6 @@ The same few layers serve extraction, training, predicting and the saved model, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +55,6 @@ class Reader:
     """
 
     def __init__(self, examples: Examples, spec: InputSpec | None, dtype: str = "float32") -> None:
-        _check_fit(spec, examples.shape)
         self._examples = examples
         self._model = preprocessing_model(spec, examples.shape, dtype)
         self._run = compiled(self._model)
@@ -77,12 +75,29 @@ class Reader:
         return np.asarray(self._run(keras.ops.convert_to_tensor(batch)))
 
 
-def _check_fit(spec: InputSpec | None, shape: Sequence[int | None]) -> None:
-    if spec is None or len(shape) == 3:
-        return
-    wanted = [size for size in spec.size if size is not None]
-    if math.prod(size or 0 for size in shape) != math.prod(wanted):
-        raise DataError(f"The model wants pictures {list(spec.size)}; the examples have shape {list(shape)}.")
+def preprocessed_shape(
+    spec: InputSpec | None, shape: Sequence[int | None], wanted: Sequence[int | None]
+) -> tuple[int | None, ...]:
+    """Returns the shape that examples of `shape` have once preprocessed; None in it where that varies.
+
+    Args:
+        spec: What is done to them.
+        shape: Of a decoded example.
+        wanted: What the model takes; None in it where any size will do.
+
+    Raises:
+        DataError: The model cannot take them; the message says what was expected and found.
+    """
+    found = tuple(preprocessing_model(spec, shape).output_shape[1:])
+    fits = len(found) == len(wanted) and all(
+        want is None or want == size for want, size in zip(wanted, found, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"The model wants examples of shape {list(wanted)}; these have {list(shape)}"
+            + (f", and {list(found)} once preprocessed." if found != tuple(shape) else ".")
+        )
+    return found
 
 
 def _resize(tensor: Any, spec: InputSpec) -> Any:

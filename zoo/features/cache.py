@@ -102,13 +102,16 @@ class FeatureCache:
     def cached(self, trunk: Trunk, examples: Any) -> int:
         """Returns how many of `examples` have their features here already; computes nothing."""
         opened = open_data(examples)
-        folder = self._folder(trunk, trunk.digests(), opened)
-        return len(opened) - len(self._missing(folder, opened))
+        folder = self._folder(trunk, trunk.digests(), opened, read_only=True)
+        shard, _ = folder.locate(opened.ids)
+        return int((shard >= 0).sum())
 
-    def _folder(self, trunk: Trunk, digests: Sequence[str], examples: Examples) -> FeatureFolder:
+    def _folder(
+        self, trunk: Trunk, digests: Sequence[str], examples: Examples, *, read_only: bool = False
+    ) -> FeatureFolder:
         spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype)
         folder = FeatureFolder(self.root, spec)
-        folder.open()
+        folder.open(read_only=read_only)
         return folder
 
     def _missing(self, folder: FeatureFolder, examples: Examples) -> Rows:
@@ -161,7 +164,9 @@ class FeatureCache:
         shallowest = min(trunks, key=lambda trunk: trunk.depth)
         for depth in range(shallowest.depth, 0, -1):
             map_trunk = shallowest.at(depth)
-            if map_trunk.output is shallowest.output:
+            if map_trunk.output is shallowest.output or None in map_trunk.output.shape[1:]:
+                continue
+            if map_trunk.output.dtype != "float32":  # what is stored has lost the rest
                 continue
             folder = FeatureFolder(self.root, feature_spec(map_trunk, digests[depth], examples, "float32"))
             if not len(rows) or not folder.path.is_dir() or not all(each.starts_from(depth) for each in trunks):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zoo.compiled import compiled
 from zoo.data import Examples, Rows
 from zoo.data.preprocessing import Reader
+from zoo.errors import TrainingError
 from zoo.features.features import Features
 from zoo.surgery import Trunk
 
@@ -36,4 +37,15 @@ def extract(
     for begin in range(0, len(rows), BATCH):
         chosen = rows[begin : begin + BATCH]
         batch = reader[chosen] if below is None else below[begin : begin + BATCH]
-        yield chosen, [np.asarray(output) for output in keras.tree.flatten(run(tf.convert_to_tensor(batch)))]
+        yield chosen, _in_parts(run, tf.cast(batch, trunks[0].cuts[start].dtype))
+
+
+def _in_parts(run: Any, batch: Any) -> list[NDArray[Any]]:
+    """Returns each output of `run` for `batch`, computed in halves where memory is short."""
+    try:
+        return [np.asarray(output) for output in keras.tree.flatten(run(batch))]
+    except tf.errors.ResourceExhaustedError as error:
+        if len(batch) == 1:
+            raise TrainingError("Out of memory while computing the features of a single example.") from error
+    halves = [_in_parts(run, half) for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :])]
+    return [np.concatenate(pair) for pair in zip(*halves, strict=True)]

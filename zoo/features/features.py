@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Rows
+from zoo.features.shards import Stored
 
 
 @dataclass(frozen=True)
 class FeatureStats:
-    """What it took to get features: examples found and computed, wall time (s), bytes of features on disk."""
+    """What it took to get features.
+
+    Attributes:
+        hits: Examples whose features needed no computing; of equal examples one at most is computed.
+        misses: Examples that were run through the trunk.
+        seconds: Wall time.
+        bytes: Size of all the features.
+    """
 
     hits: int
     misses: int
@@ -32,7 +40,7 @@ class Features:
         key: The name of their folder in the feature cache.
     """
 
-    def __init__(self, sources: Sequence[NDArray[Any]], shard: Rows, row: Rows, stats: FeatureStats, key: str) -> None:
+    def __init__(self, sources: Sequence[Stored], shard: Rows, row: Rows, stats: FeatureStats, key: str) -> None:
         self._sources = sources
         self._shard = shard
         self._row = row
@@ -49,11 +57,11 @@ class Features:
         """Returns the features at a number, a slice, or an array of row numbers or booleans."""
         shard, row = self._shard[index], self._row[index]
         if np.ndim(row) == 0:
-            return np.array(self._sources[int(shard)][int(row)])
+            return np.array(self._sources[int(shard)].array[int(row)])
         result = np.empty((len(row), *self.shape[1:]), self.dtype)
         for number in np.unique(shard):
             chosen = shard == number
-            result[chosen] = self._sources[number][row[chosen]]
+            result[chosen] = self._sources[number].array[row[chosen]]
         return result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

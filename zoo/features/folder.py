@@ -17,7 +17,7 @@ from zoo.data import Ids, Rows
 from zoo.errors import IntegrityError
 from zoo.features.keys import FeatureSpec
 from zoo.features.shards import SUFFIX, Shard, Verified, open_shard, write_shard
-from zoo.files import disk_errors, make_folder, remove_leftovers, write_bytes
+from zoo.files import make_folder, remove_leftovers, write_bytes
 
 _log = logging.getLogger("zoo")
 _LOCK_SECONDS = 600
@@ -35,22 +35,23 @@ class FeatureFolder:
         self.path = root / spec.key
         self.spec = spec
         self.shards: list[Shard] = []
-        self._index = _Index([])
+        self._index: _Index | None = None
 
-    def open(self) -> None:
-        """Reads which features are there. Shards that do not match their names are moved aside."""
-        self.shards = []
+    def open(self, *, read_only: bool = False) -> None:
+        """Reads which features are there. Shards that do not match their names are moved aside, or passed over."""
+        self.shards, self._index = [], None
         if self.path.is_dir():
             verified = Verified(self.path)
             for path in sorted(self.path.glob(f"[!.]*{SUFFIX}")):
                 with contextlib.suppress(FileNotFoundError):  # another process moved it aside
-                    self._open_shard(path, verified)
-            if self.shards:
+                    self._open_shard(path, verified, read_only)
+            if self.shards and not read_only:
                 verified.save()
-        self._index = _Index([shard.keys for shard in self.shards])
 
     def locate(self, ids: Ids) -> tuple[Rows, Rows]:
         """Returns (shard number, row) of each identity, int64 [n] both; -1 where it is not there."""
+        if self._index is None:
+            self._index = _Index([shard.keys for shard in self.shards])
         return self._index.locate(ids)
 
     def add(self, keys: Ids, features: NDArray[Any], metadata: dict[str, str]) -> None:
@@ -62,21 +63,20 @@ class FeatureFolder:
         verified.save()
         if all(shard.path != path for shard in self.shards):
             self.shards.append(open_shard(path))
-        self._index = _Index([shard.keys for shard in self.shards])
+            self._index = None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for writing, so that two processes do not do the same work.
 
-        The lock is advice only: after ten minutes, or where the file system knows no locks, work goes on without it.
+        The lock is advice only: work goes on without it where the file system knows no locks, and beside a holder
+        that has written nothing for ten minutes.
         """
         self._create()
         remove_leftovers(self.path)
-        lock = filelock.FileLock(self.path / ".lock", timeout=_LOCK_SECONDS)
+        lock = filelock.FileLock(self.path / ".lock")
         try:
-            lock.acquire()
-        except filelock.Timeout:
-            _log.warning("Another process has held %s for %d s; working beside it.", self.path, _LOCK_SECONDS)
+            self._wait_for(lock)
         except (OSError, NotImplementedError) as error:
             _log.debug("No lock on %s: %s", self.path, error)
         try:
@@ -84,12 +84,25 @@ class FeatureFolder:
         finally:
             lock.release()
 
+    def _wait_for(self, lock: filelock.BaseFileLock) -> None:
+        """Acquires the lock, saying so where that takes long; gives up on a holder that gets nowhere."""
+        with contextlib.suppress(filelock.Timeout):
+            lock.acquire(timeout=2)
+            return
+        _log.warning("Waiting for another process that computes the same features in %s", self.path)
+        written = -1
+        while written != (written := len(list(self.path.glob(f"[!.]*{SUFFIX}")))):
+            with contextlib.suppress(filelock.Timeout):
+                lock.acquire(timeout=_LOCK_SECONDS)
+                return
+        _log.warning("It has written nothing for %d s; working beside it.", _LOCK_SECONDS)
+
     def _create(self) -> None:
         make_folder(self.path)
         if not (self.path / "spec.json").exists():
             write_bytes(self.path / "spec.json", json.dumps(self.spec.to_json(), indent=2).encode())
 
-    def _open_shard(self, path: Path, verified: Verified) -> None:
+    def _open_shard(self, path: Path, verified: Verified, read_only: bool) -> None:
         try:
             if not verified.check(path):
                 raise IntegrityError(f"{path} does not match its name")
@@ -97,9 +110,10 @@ class FeatureFolder:
             if shard.features.shape[1:] != self.spec.shape or shard.features.dtype != self.spec.dtype:
                 raise IntegrityError(f"{path} holds features of another shape")
         except IntegrityError as error:
-            _log.warning("Damaged shard moved aside, its features will be computed again: %s", error)
-            with disk_errors(path):
-                path.replace(path.with_suffix(".corrupt"))
+            _log.warning("Damaged shard, its features will be computed again: %s", error)
+            if not read_only:
+                with contextlib.suppress(OSError):  # on a disk that cannot be written it is passed over
+                    path.replace(path.with_suffix(".corrupt"))
             return
         self.shards.append(shard)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.data import Examples
+from zoo.data.preprocessing import preprocessed_shape
+from zoo.errors import DataError
 from zoo.surgery import Tap, Trunk
 
 FORMAT = 1
@@ -68,15 +70,22 @@ class FeatureSpec:
 def feature_spec(trunk: Trunk, digest: str, examples: Examples, dtype: str) -> FeatureSpec:
     """Returns what the features of `examples` are, put out by `trunk` (whose last digest is `digest`)."""
     spec = trunk.preprocessing
+    input_shape = preprocessed_shape(spec, examples.shape, trunk.cuts[0].shape[1:])
+    shape = trunk.output_shape(input_shape)
+    if None in shape:
+        raise DataError(
+            f"Features of {trunk.name} at unit {trunk.depth} have shape {list(shape)}: maps of pictures of several "
+            "sizes cannot be kept together. Give them one size, or freeze all that is reused, so that they are pooled."
+        )
     return FeatureSpec(
         model=trunk.name,
         unit=trunk.depth,
         unit_name=trunk.unit_names[-1],
         digest=digest,
         tap=trunk.tap,
-        shape=tuple(trunk.output.shape[1:]),
+        shape=tuple(size or 0 for size in shape),
         dtype=dtype,
-        input_shape=tuple(trunk.cuts[0].shape[1:]),
+        input_shape=input_shape,
         preprocessing={"input": dataclasses.asdict(spec) if spec else None, "decoding": examples.decoding},
         precision=str(trunk.output.dtype),
     )

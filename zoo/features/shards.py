@@ -6,9 +6,11 @@ A shard is a safetensors file with the tensors `keys` (uint8 [n, 32]) and `featu
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,43 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from zoo.data import Ids
-from zoo.errors import IntegrityError
-from zoo.files import disk_errors, sha256_of, temporary_name, write_bytes
+from zoo.errors import DiskError, IntegrityError
+from zoo.files import sha256_of, write_bytes
 
 SUFFIX = ".safetensors"
 _MAX_HEADER = 1_000_000
+_MOST_MAPPED = 64
 _VERIFIED = "verified.json"
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "I64": "<i8", "I32": "<i4"}
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies in a file: `array` maps it into memory, for a while.
+
+    A mapping holds a file descriptor, and a large cache has more shards than a process may have files open; so only
+    the last ones used stay mapped.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    stamp: tuple[int, ...]  # of the file: one that took its place is another
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The tensor, read-only."""
+        return _mapped(self)
+
+
+@dataclass(frozen=True)
 class Shard:
-    """One open shard: `keys` uint8 [n, 32] and memory-mapped `features` [n, ...]."""
+    """One open shard: `keys` uint8 [n, 32], and where its features [n, ...] lie."""
 
     path: Path
     keys: Ids
-    features: NDArray[Any]
+    features: Stored
 
 
 def write_shard(folder: Path, keys: Ids, features: NDArray[Any], metadata: dict[str, str]) -> Path:
@@ -44,11 +67,7 @@ def write_shard(folder: Path, keys: Ids, features: NDArray[Any], metadata: dict[
     """
     tensors = {"keys": np.ascontiguousarray(keys), "features": np.ascontiguousarray(features)}
     data = save(tensors, metadata)
-    temporary = write_bytes(temporary_name(folder / "shard"), data)
-    with disk_errors(folder):
-        path = folder / f"{sha256_of(temporary)}{SUFFIX}"
-        temporary.replace(path)
-    return path
+    return write_bytes(folder / f"{hashlib.sha256(data).hexdigest()}{SUFFIX}", data)
 
 
 def open_shard(path: Path) -> Shard:
@@ -64,24 +83,29 @@ def open_shard(path: Path) -> Shard:
             raise IntegrityError(f"{path} is no safetensors file: its header would have {length} of {size} bytes.")
         try:
             header = json.loads(file.read(length))
-            keys, features = (_mapped(path, header[name], 8 + length, size) for name in ("keys", "features"))
+            keys, features = (_stored(path, header[name], 8 + length, size) for name in ("keys", "features"))
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise IntegrityError(f"{path} is no shard of features: {error!r}.") from error
-    if keys.dtype != np.uint8 or keys.shape[1:] != (32,) or len(keys) != len(features):
+    if keys.dtype != np.uint8 or keys.shape[1:] != (32,) or keys.shape[0] != features.shape[0]:
         raise IntegrityError(f"{path}: expected keys uint8 [n, 32] and features [n, ...].")
-    return Shard(path, np.array(keys), features)
+    return Shard(path, np.array(keys.array), features)
 
 
-def _mapped(path: Path, entry: dict[str, Any], start: int, size: int) -> NDArray[Any]:
+def _stored(path: Path, entry: dict[str, Any], start: int, size: int) -> Stored:
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
     if any(not isinstance(number, int) or number < 0 for number in (*shape, begin, end)):
         raise ValueError("negative sizes")
     if end - begin != dtype.itemsize * math.prod(shape) or start + end > size:
         raise ValueError(f"{size} bytes are too few for a tensor {list(shape)} that ends at {start + end}")
-    if end == begin:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, mode="r", offset=start + begin, shape=shape)
+    return Stored(path, dtype, start + begin, shape, (*_stamp(path), path.stat().st_ino))
+
+
+@functools.lru_cache(maxsize=_MOST_MAPPED)
+def _mapped(stored: Stored) -> NDArray[Any]:
+    if not math.prod(stored.shape):
+        return np.empty(stored.shape, stored.dtype)
+    return np.memmap(stored.path, stored.dtype, mode="r", offset=stored.offset, shape=stored.shape)
 
 
 class Verified:
@@ -107,7 +131,7 @@ class Verified:
         return good
 
     def add(self, path: Path) -> None:
-        """Remembers a shard that was just written, hashed as it went."""
+        """Remembers a shard that this process has just written."""
         self._known[path.name] = _stamp(path)
 
     def save(self) -> None:
@@ -117,8 +141,9 @@ class Verified:
             unchanged = self._path.read_bytes() == data
         except OSError:
             unchanged = False
-        if not unchanged and os.access(self._path.parent, os.W_OK):
-            write_bytes(self._path, data)
+        if not unchanged:
+            with contextlib.suppress(DiskError):  # a cache may be read on a full or read-only disk
+                write_bytes(self._path, data)
 
 
 def _stamp(path: Path) -> list[int]:

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,23 +43,20 @@ class Outcome:
         feature_key: Their folder in the feature cache; None where nothing was frozen.
         training: Of tail and head.
         scratch: Of the rival with random weights, where one was asked for.
-        model: What will be used: takes examples as the user has them.
-        parity: Largest difference between `model` and what was trained, and on how many test examples.
+        parity: Largest difference between the saved model and what was trained, and on how many test examples.
     """
 
     features: FeatureStats
     feature_key: str | None
     training: Training
     scratch: Training | None
-    model: keras.Model
     parity: tuple[float, int]
 
 
 def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
-    """Writes all files of a run into `folder`, `run.json` with the digests of the others near the end."""
+    """Writes all files of a run, but the model that is there already, into `folder`; the report last."""
     labels = job.examples.labels[job.split.test]
     test = evaluate(outcome.training.probabilities, labels)
-    outcome.model.save(folder / "model.keras")
     write_json(folder / "labels.json", list(job.examples.classes))
     write_csv(folder / "history.csv", *_table(outcome.training.history))
     if outcome.scratch:
@@ -112,7 +108,8 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
         "features": {**dataclasses.asdict(outcome.features), "key": outcome.feature_key},
         "training": _training_record(outcome.training),
         "metrics": {
-            "train": {"accuracy": best.accuracy, "loss": best.loss},
+            # A mean over the epoch, while the weights changed.
+            "running_train": {"accuracy": best.accuracy, "loss": best.loss},
             "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss},
             "test": _figures(test),
         },
@@ -127,9 +124,11 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
 
 def _input_record(job: Job) -> dict[str, Any]:
     shape = job.examples.shape
+    pictures = len(shape) == 3 and job.examples.read(job.split.test[:1])[0].dtype == np.uint8
     return {
         "shape": list(shape),
-        "decoded": {1: "gray", 3: "RGB"}.get(shape[-1] or 0) if len(shape) == 3 else None,
+        # What picture files are decoded to; files are no use to a model of numbers that were not 0..255.
+        "decoded": {1: "gray", 3: "RGB"}.get(shape[-1] or 0) if pictures else None,
         "preprocessing": dataclasses.asdict(job.origin.spec) if job.origin.spec else None,
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data import Examples, Split
+from zoo.errors import UsageError
 from zoo.registry import InputSpec
 from zoo.surgery import Depth, Head, Pool, Surgery
 from zoo.training import FitSettings, Part
@@ -29,6 +30,10 @@ class Settings:
     train_per_class: int | None = None
     seed: int = 0
     fit: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"Expected a seed of 0 to {2**31 - 1}; got {self.seed}.")
 
     def head(self, classes: int) -> Head:
         """Returns the head that they ask for."""

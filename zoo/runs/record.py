@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError, IntegrityError, NotFoundError, nearest_names
-from zoo.files import disk_errors, flush, make_folder, remove_leftovers, sha256_of, temporary_name, write_bytes
+from zoo.files import disk_errors, flush, remove_leftovers, sha256_of, temporary_name, write_bytes
 
 SCHEMA = 1
+_NEEDED = ("model", "data", "reuse", "freeze", "metrics", "features", "training", "files", "input", "created")
 
 
 @contextlib.contextmanager
@@ -26,10 +27,10 @@ def new_run_folder(wanted: Path) -> Iterator[Path]:
     Raises:
         DiskError: The folder cannot be written: known before any work is done.
     """
-    make_folder(wanted.parent)
-    remove_leftovers(wanted.parent)
     temporary = temporary_name(wanted)
     with disk_errors(wanted, "choose another folder with --out"):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(wanted.parent)
         temporary.mkdir()
     try:
         yield temporary
@@ -92,6 +93,9 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else record
         raise IntegrityError(f"{file} has schema {found!r}; this version of zoo reads schema {SCHEMA}.")
+    missing = [key for key in _NEEDED if key not in record]
+    if missing:
+        raise IntegrityError(f"{file} lacks {', '.join(missing)}; the run must be made again.")
     return record
 
 

@@ -55,10 +55,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.record = read_record(self.path)
-        labels = self.path / "labels.json"
-        if not labels.is_file():
-            raise IntegrityError(f"{labels} is missing; the run must be made again.")
-        self.classes: tuple[str, ...] = tuple(json.loads(labels.read_bytes()))
+        self.classes: tuple[str, ...] = _read_labels(self.path / "labels.json")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, model={self.record['model']!r}, accuracy={self.accuracy:.4f})"
@@ -115,7 +112,13 @@ class Run:
                 f"{path} is not the file that the run wrote: expected {self.record['files']['model.keras']}, found "
                 f"{found}. Make the run again."
             )
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        except (TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"{path} cannot be loaded: {error} If it has layers of your own, import the module that registers them "
+                "(keras.saving.register_keras_serializable) first."
+            ) from error
 
     def _of_picture(self, file: Path) -> NDArray[np.float32]:
         from zoo.data.decode import decode_picture
@@ -132,19 +135,28 @@ class Run:
     def _probabilities(self, x: NDArray[Any]) -> NDArray[np.float32]:
         import numpy as np
 
+        dtype = self._model.inputs[0].dtype
         wanted = self._model.input_shape[1:]
         if len(wanted) != x.ndim - 1 or any(
             size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)
         ):
             raise DataError(f"{self.path} expects inputs [n, {', '.join(map(str, wanted))}]; got {list(x.shape)}.")
-        batches = [
-            self._model(x[begin : begin + 256].astype(np.float32), training=False) for begin in range(0, len(x), 256)
-        ]
+        batches = [self._model(x[begin : begin + 256].astype(dtype), training=False) for begin in range(0, len(x), 256)]
         return np.concatenate([np.asarray(batch) for batch in batches])
 
     def _named(self, file: str, row: NDArray[np.float32]) -> Prediction:
         best = int(row.argmax())
         return Prediction(file, self.classes[best], float(row[best]), tuple(float(value) for value in row))
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        labels = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read ({error}); the run must be made again.") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise IntegrityError(f"{path}: expected a list of class names; the run must be made again.")
+    return tuple(labels)
 
 
 def open_run(path: str | Path) -> Run:

@@ -1,7 +1,7 @@
 """Units of a network, and cutting it into a frozen trunk, a tail that trains and a new head."""
 
 from zoo.surgery.cut import Surgery, Trunk, put_before, whole_trunk
-from zoo.surgery.graph import training_call
+from zoo.surgery.graph import sublayers, training_call
 from zoo.surgery.heads import POOLS, Head, Pool, Tap
 from zoo.surgery.selection import Depth, select_units
 from zoo.surgery.units import Unit, Units, split_units
@@ -19,6 +19,7 @@ __all__ = [
     "put_before",
     "select_units",
     "split_units",
+    "sublayers",
     "training_call",
     "whole_trunk",
 ]

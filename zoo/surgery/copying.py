@@ -74,31 +74,38 @@ class Copies:
             config = _quicker_statistics(config)
             if isinstance(layer, keras.layers.BatchNormalization):
                 config["momentum"] = _SCRATCH_MOMENTUM
+        if isinstance(layer, keras.layers.Lambda):
+            return type(layer).from_config(config, safe_mode=False)  # the caller's own code, already running
         with keras.saving.custom_object_scope({type(part).__name__: type(part) for part in sublayers(layer)}):
             return type(layer).from_config(config)
 
 
 def check_copies(units: Units, cuts: tuple[Any, ...]) -> None:
-    """Refuses copies that compute something else: a layer may keep state in neither its configuration nor its weights."""
+    """Refuses copies that compute something else: layers may keep state outside of configuration and weights."""
     graph, ends = units.graph, units.ends[: len(cuts) - 1]
     shape = [1, *(size or 64 for size in cuts[0].shape[1:])]
-    rng = np.random.default_rng(0)
-    x = keras.ops.cast(rng.integers(0, 2, shape) if "int" in cuts[0].dtype else rng.normal(size=shape), cuts[0].dtype)
-    tensors = {graph.input: x}
+    rng, dtype = np.random.default_rng(0), cuts[0].dtype
     try:
+        x = keras.ops.cast(rng.integers(0, 2, shape) if "int" in dtype else rng.normal(size=shape), dtype)
+        tensors = {graph.input: x}
         for end in ends:
             replay(graph, tensors, end, lambda call, args, kwargs: call.layer(*args, **kwargs))
         found = keras.tree.flatten(keras.Model(cuts[0], list(cuts[1:]))(x)) if ends else []
-    except (ValueError, tf.errors.OpError):  # such a layer wants other input than can be made up here
+    except (ValueError, TypeError, tf.errors.OpError):  # a layer wants other input than can be made up here
         return
-    for number, (end, output) in enumerate(zip(ends, found, strict=True)):
-        expected, got = (np.asarray(keras.ops.cast(each, "float32")) for each in (tensors[end], output))
-        if not np.allclose(got, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max(initial=0), equal_nan=True):
+    for unit, end, output in zip(units, ends, found, strict=False):
+        if not _equal(output, tensors[end]):
             raise CutError(
-                f"A copy of unit {number + 1} ({units[number].name}) of {units.model.name} computes something else "
-                "than the unit itself. A layer in it is random, or keeps state that is neither in its get_config() nor in "
-                "its weights: put it there."
+                f"A copy of unit {unit.index} ({unit.name}) of {units.model.name} computes something else than the "
+                "unit itself. A layer in it is random, or keeps state neither in its get_config() nor in its weights: "
+                "put it there."
             )
+
+
+def _equal(got: Any, expected: Any) -> bool:
+    left, right = (np.asarray(keras.ops.cast(each, "float32")) for each in (got, expected))
+    scale = np.abs(np.nan_to_num(right)).max(initial=0)
+    return bool(np.allclose(left, right, rtol=1e-3, atol=1e-3 * scale, equal_nan=True))
 
 
 def _copy_state(original: Any, copy: Any) -> None:

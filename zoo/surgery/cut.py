@@ -42,6 +42,12 @@ class Trunk:
         """The number of units."""
         return len(self.cuts) - 1
 
+    def output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the shape of the features of one preprocessed example of `input_shape`."""
+        if None not in self.output.shape[1:]:
+            return tuple(self.output.shape[1:])
+        return tuple(self.model.compute_output_shape((1, *input_shape))[1:])
+
     def starts_from(self, depth: int) -> bool:
         """Returns whether its output can be computed from unit `depth`'s: no layer is called on both sides."""
         try:

@@ -28,7 +28,7 @@ def select_units(units: Units, reuse: Depth = "all", freeze: Depth | None = None
         raise CutError(
             f"Expected --reuse 0 to {highest}; got {reuse}. {units.model.name} has {len(units)} units, and the last, "
             f"{units[-1].name!r}, is the classifier that is always replaced. Nearest: --reuse {highest}. "
-            f"See them all: zoo layers"
+            f"See them all: zoo layers {units.model.name}"
         )
     frozen = reused if freeze is None or freeze == "all" else _depth(units, freeze, "freeze", reused)
     if frozen > reused:
@@ -61,7 +61,9 @@ def _matched_depth(units: Units, pattern: str, option: str) -> int:
     matched = [unit.index for unit in units if any(regex.fullmatch(layer) for layer in unit.layers)]
     if not matched:
         near = nearest_names(pattern, [layer for unit in units for layer in unit.layers])
-        raise CutError(f"--{option} {pattern!r} matches no layer of {units.model.name}.{near} See: zoo layers")
+        raise CutError(
+            f"--{option} {pattern!r} matches no layer of {units.model.name}.{near} See: zoo layers {units.model.name}"
+        )
     missing = sorted(set(range(1, matched[-1] + 1)) - set(matched))
     if missing:
         names = ", ".join(f"{number} ({units[number - 1].name})" for number in missing)

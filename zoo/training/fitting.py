@@ -177,9 +177,9 @@ class _Fit:
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
         with tf.GradientTape() as tape:
-            logits = self._forward(x)
+            logits = tf.cast(self._forward(x), tf.float32)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-            penalized = tf.add_n([loss, *self._model.losses])
+            penalized = tf.add_n([loss, *(tf.cast(each, tf.float32) for each in self._model.losses)])
         gradients = tape.gradient(penalized, self._model.trainable_variables)
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return loss, _hits(y, logits), tf.cast(tf.shape(y)[0], tf.float32), _finite([loss, *gradients])
@@ -189,7 +189,7 @@ class _Fit:
         for begin in tf.range(0, tf.shape(order)[0], _EVALUATION_BATCH):
             rows = order[begin : begin + _EVALUATION_BATCH]
             labels = tf.gather(y, rows)
-            logits = self._model(tf.gather(x, rows), training=False)
+            logits = tf.cast(self._model(tf.gather(x, rows), training=False), tf.float32)
             total += tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             hits += _hits(labels, logits)
         return total, hits
@@ -202,7 +202,8 @@ def _hits(y: Any, logits: Any) -> Any:
 def _finite(tensors: list[Any]) -> Any:
     """Returns whether all are finite. The loss alone would not tell: on some CPUs, ReLU makes 0 of a NaN."""
     values = [getattr(tensor, "values", tensor) for tensor in tensors if tensor is not None]
-    return tf.math.is_finite(tf.add_n([tf.reduce_sum(value) for value in values]))  # cheaper than one by one
+    # A sum keeps what is not finite, and costs less than a look at each value.
+    return tf.math.is_finite(tf.add_n([tf.reduce_sum(tf.cast(value, tf.float32)) for value in values]))
 
 
 class _Chunks:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.data import ArrayExamples, Ids, Rows
-from zoo.data.preprocessing import Reader, preprocessing_model
+from zoo.data.preprocessing import Reader, preprocessed_shape, preprocessing_model
 from zoo.errors import DataError
 from zoo.registry import InputSpec
 
@@ -188,9 +188,20 @@ def test_rows_of_numbers_are_scaled_and_nothing_else() -> None:
     np.testing.assert_allclose(result, rows * 2 - 1, rtol=1e-6, atol=1e-6)
 
 
-def test_rows_of_the_wrong_length_are_refused() -> None:
-    with pytest.raises(DataError, match=r"wants pictures \[5, 6, 1\]; the examples have shape \[31\]"):
-        Reader(ArrayExamples(np.zeros((3, 31))), InputSpec((5, 6, 1), color="gray"))
+@pytest.mark.parametrize("shape", [(31,), (30,), (5, 6)])
+def test_rows_are_no_pictures(shape: tuple[int, ...]) -> None:
+    """Not even where they have as many numbers: TensorFlow would end the process."""
+    spec = InputSpec((5, 6, 1), color="gray", scale=2.0)
+    with pytest.raises(DataError, match=r"wants examples of shape \[5, 6, 1\]"):
+        preprocessed_shape(spec, shape, (5, 6, 1))
+
+
+def test_the_shape_of_preprocessed_examples() -> None:
+    spec = InputSpec((5, 6, 3))
+    assert preprocessed_shape(spec, (None, None, 1), (5, 6, 3)) == (5, 6, 3)
+    assert preprocessed_shape(None, (7, 9, 3), (None, None, 3)) == (7, 9, 3)
+    with pytest.raises(DataError, match=r"shape \[28, 28, 3\]; these have \[8, 8, 1\], and \[5, 6, 3\] once"):
+        preprocessed_shape(spec, (8, 8, 1), (28, 28, 3))
 
 
 @pytest.mark.parametrize("examples", [RGB, RANDOM.normal(size=(4, 3)).astype(np.float32)])

@@ -439,3 +439,69 @@ def test_extraction_runs_in_batches(cache: FeatureCache, monkeypatch: pytest.Mon
     expected = np.asarray(cache.features(trunk_of(), x))
     monkeypatch.setattr(extraction_module, "BATCH", 5)
     np.testing.assert_allclose(FeatureCache(cache.root / "five").features(trunk_of(), x), expected, rtol=1e-6)
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    """Of 300 shards at most 64 stay mapped: a process may have few files open (100 more here)."""
+    import resource
+
+    from zoo.features.shards import write_shard
+
+    x = pictures(600)
+    trunk = trunk_of()
+    cache = FeatureCache(tmp_path)
+    whole = np.asarray(cache.features(trunk, x))
+    (shard,) = shards(cache)
+    rows = {name: array.copy() for name, array in load_file(shard).items()}
+    shard.unlink()
+    for begin in range(0, 600, 2):
+        write_shard(shard.parent, rows["keys"][begin : begin + 2], rows["features"][begin : begin + 2], {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, hard))
+    try:
+        np.testing.assert_array_equal(cache.features(trunk, x), whole)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def any_size() -> keras.Model:
+    image = keras.Input((None, None, 1))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(layers.Conv2D(3, 3)(image)))
+    return keras.Model(image, layers.Dense(2)(x))
+
+
+def test_maps_of_a_model_for_any_size_have_the_examples_size(cache: FeatureCache) -> None:
+    trunk = Surgery(any_size(), 2, 1, Head(classes=2)).trunk
+    assert trunk is not None
+    assert cache.features(trunk, pictures(5)).shape == (5, 8, 8, 3)
+    assert cache.features(trunk, pictures(5)).stats.misses == 0
+    assert cache.features(trunk, np.zeros((2, 12, 12, 1), np.uint8)).shape == (2, 10, 10, 3)
+
+
+def test_looking_changes_nothing(cache: FeatureCache) -> None:
+    """What `--plan` asks for must not move a damaged shard aside."""
+    trunk = trunk_of()
+    cache.features(trunk, pictures(20))
+    (shard,) = shards(cache)
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    before = sorted(path.name for path in shard.parent.iterdir())
+    assert cache.cached(trunk, pictures(20)) == 0
+    assert sorted(path.name for path in shard.parent.iterdir()) == before
+
+
+def test_rows_of_another_shape_are_refused_before_tensorflow_sees_them(cache: FeatureCache) -> None:
+    for x in (np.zeros((5, 100), np.uint8), np.zeros((5, 9, 10, 1, 1), np.uint8)):
+        with pytest.raises(DataError, match=r"wants examples of shape \[10, 10, 1\]"):
+            cache.features(trunk_of(), x)
+    with pytest.raises(DataError, match=r"wants examples of shape \[10, 10, 1\]; these have \[8, 8, 1\]"):
+        cache.features(net(), np.zeros((5, 8, 8, 1), np.uint8))
+
+
+def test_large_whole_numbers_go_in_as_they_are(cache: FeatureCache) -> None:
+    """float32 would make 2**24 + 1 into 2**24."""
+    words = keras.Input((1,), dtype="int64")
+    x = layers.Embedding(4, 3, name="embed")(words % 4)
+    model = keras.Model(words, layers.Flatten()(x))
+    rows = np.array([[2**24], [2**24 + 1]])
+    expected = model.get_layer("embed").get_weights()[0][[0, 1]]
+    np.testing.assert_allclose(cache.features(model, rows), expected, rtol=1e-6)

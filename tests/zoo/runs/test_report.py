@@ -146,7 +146,7 @@ def report(names: list[str] | None = None, *, reused: Any = None, scratch: Any =
         "features": {"hits": 591, "misses": 0, "seconds": 0.007, "bytes": 5560128, "key": None},
         "training": training(reused),
         "metrics": {
-            "train": {"accuracy": last.accuracy, "loss": last.loss},
+            "running_train": {"accuracy": last.accuracy, "loss": last.loss},
             "validation": {"accuracy": last.val_accuracy, "loss": last.val_loss},
             "test": figures_of(len(classes)),
         },

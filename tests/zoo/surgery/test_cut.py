@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import CutError, UsageError
 from zoo.registry import InputSpec
-from zoo.surgery import Head, Surgery, whole_trunk
+from zoo.surgery import Head, Surgery, training_call, whole_trunk
 from zoo.surgery.heads import POOLS, Pool
 from zoo.training import FitSettings, Part, fit
 
@@ -238,3 +238,90 @@ def test_preprocessing_is_kept_with_the_trunk() -> None:
 def test_heads_that_cannot_be(head: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         head()
+
+
+def test_adapted_normalization_keeps_its_statistics() -> None:
+    """EfficientNet normalizes inside: its copy must too."""
+    normalization = layers.Normalization(name="normalization")
+    normalization.adapt(noise(100, 4) * 3 + 5)
+    model = keras.Sequential([keras.Input((4,)), normalization, layers.Dense(3), layers.Dense(2)])
+    surgery = Surgery(model, 1, 1, Head(classes=2))
+    x = noise(5, 4)
+    assert surgery.trunk is not None
+    np.testing.assert_allclose(surgery.trunk(x), model.layers[1](model.layers[0](x)), rtol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Projection(keras.layers.Layer):
+    """A fixed random projection: its seed is what it computes."""
+
+    def __init__(self, seed: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.seed = seed
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.seed}
+
+    def call(self, x: Any) -> Any:
+        return x @ np.random.default_rng(self.seed).normal(size=(x.shape[-1], 3)).astype(np.float32)
+
+
+def test_a_seed_that_was_set_stays() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), Projection(7), layers.Dense(2)])
+    surgery = Surgery(model, 1, 1, Head(classes=2))
+    x = noise(5, 4)
+    assert surgery.trunk is not None
+    np.testing.assert_allclose(surgery.trunk(x), model.layers[1](model.layers[0](x)), rtol=1e-5)
+
+
+class Forgetful(keras.layers.Layer):
+    """Keeps what it computes where no copy finds it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.factor = 1.0
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+
+def test_a_layer_that_no_copy_can_equal_is_refused() -> None:
+    forgetful = Forgetful()
+    forgetful.factor = 3.0
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), forgetful, layers.Dense(2)], name="net")
+    with pytest.raises(CutError, match=r"copy of unit 1 \(dense.*computes something else"):
+        Surgery(model, 1, 1, Head(classes=2))
+
+
+def test_dropout_inside_composite_layers_and_nested_blocks_drops_in_training() -> None:
+    """Half of a Dropout(0.5)'s outputs are 0 in training, though BatchNormalization beside it keeps its statistics."""
+
+    class Composite(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = layers.Dropout(0.5, seed=1)
+
+        def call(self, x: Any) -> Any:
+            return self.drop(x)
+
+    for block in (Composite(), keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.5, seed=1)])):
+        vector = keras.Input((1000,))
+        fixed = {"training": False} if isinstance(block, keras.Model) else {}
+        run = training_call(keras.Model(vector, block(vector, **fixed)))
+        zeros = float(np.mean(np.asarray(run(np.ones((10, 1000), np.float32))) == 0))
+        assert 0.45 < zeros < 0.55  # 10,000 draws: 0.5 within ten standard errors
+    statistics = block.layers[0].get_weights()[2:]
+    assert [weight.max() for weight in statistics] == [0, 1]
+
+
+def test_every_input_dtype_and_policy_is_trained() -> None:
+    words = keras.Input((6,), dtype="int32")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(50, 4, name="embed")(words))
+    model = keras.Model(words, layers.Dense(2)(layers.Dense(3, dtype="mixed_float16")(x)))
+    surgery = Surgery(model, 2, 1, Head(classes=2))
+    x, y = np.random.default_rng(0).integers(0, 50, (20, 6)), np.arange(20) % 2
+    assert surgery.trunk is not None
+    features = np.asarray(surgery.trunk(x))
+    train, validation = Part(features, y, np.arange(20)), Part(features, y, np.arange(4))
+    history = fit(surgery.logits, train, validation, FitSettings(epochs=2))
+    assert np.isfinite(history.epochs[-1].loss)

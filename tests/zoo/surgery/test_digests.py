@@ -108,3 +108,47 @@ def test_nested_models_count_by_what_they_do() -> None:
 
     assert digests(nested("x", "relu")) == digests(nested("y", "relu"))
     assert digests(nested("x", "relu")) != digests(nested("x", "tanh"))
+
+
+def one_layer(layer: keras.Layer) -> str:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, use_bias=False), layer, layers.Dense(2)])
+    model.set_weights([np.ones(weight.shape) for weight in model.get_weights()])
+    return digests(model)[-2]  # of all below the classifier
+
+
+def scale_by(number: int) -> keras.Layer:
+    """A layer of a class of one name, and of another code for each number."""
+    source = f"class Scale(keras.layers.Layer):\n    def call(self, x):\n        return x * {number}\n"
+    scope = {"keras": keras, "__name__": "somewhere"}
+    exec(source, scope)
+    return scope["Scale"]()  # type: ignore[operator]
+
+
+class Dropout(keras.layers.Layer):
+    """Somebody's own, with a name that Keras has too."""
+
+    def call(self, x: Any) -> Any:
+        return x * 5
+
+
+class Seeded(keras.layers.Layer):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.seed}
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+def test_layers_of_ones_own_count_by_their_code_and_all_their_arguments() -> None:
+    assert one_layer(scale_by(2)) == one_layer(scale_by(2))
+    assert one_layer(scale_by(2)) != one_layer(scale_by(3))
+    assert one_layer(Dropout()) != one_layer(layers.Dropout(0.5))
+    assert one_layer(Seeded(1)) != one_layer(Seeded(2))
+
+
+def test_what_a_layer_computes_in_counts() -> None:
+    assert one_layer(layers.Dense(4, dtype="mixed_float16")) != one_layer(layers.Dense(4))

@@ -76,7 +76,7 @@ def googlenet() -> keras.Model:
     return keras.Model(image, layers.Dense(10)(x))
 
 
-# The counts stand in the design: kernel layers and blocks that branch, the classifier included.
+# Kernel layers and blocks that branch, the classifier included.
 SMALL = [(lambda: dense_net(784, 300, 50, 50, 50, 50, 10), 6), (lenet, 4), (caffenet, 8), (googlenet, 13)]
 APPLICATIONS = {
     "VGG16": 16, "VGG19": 19, "ResNet50": 18, "MobileNetV2": 33, "DenseNet121": 63, "Xception": 17,
@@ -241,3 +241,31 @@ def test_models_that_cannot_be_cut_are_refused_by_name(build: Any, words: str) -
     with pytest.raises(CutError) as error:
         split_units(build())
     assert words in str(error.value)
+
+
+def test_models_nested_on_one_another_are_opened_all() -> None:
+    def nested(name: str, inner: str) -> keras.Model:
+        vector = keras.Input((4,))
+        return keras.Model(vector, layers.Dense(4, name=inner)(vector), name=name)
+
+    for first, second in (("a", "b"), ("fc", "fc")):
+        vector = keras.Input((4,))
+        model = keras.Model(vector, layers.Dense(2, name="out")(nested("n2", second)(nested("n1", first)(vector))))
+        assert len(split_units(model)) == 3
+
+
+def test_a_mask_that_attention_takes_unseen_makes_a_cut_illegal() -> None:
+    words = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True, name="embed")(words)
+    x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    model = keras.Model(words, layers.Dense(2, name="out")(layers.GlobalAveragePooling1D()(x)))
+    assert [unit.legal for unit in split_units(model)] == [False, True, False]
+
+
+def test_a_nested_model_of_several_outputs_is_kept_whole() -> None:
+    vector = keras.Input((4,))
+    two = keras.Model(vector, [layers.Dense(3)(vector), layers.Dense(3)(vector)], name="two")
+    left, right = two(vector)
+    units = split_units(keras.Model(vector, layers.Dense(2, name="out")(layers.Add()([left, right]))))
+    assert len(units) == 2
+    assert units[0].multiply_adds is None
