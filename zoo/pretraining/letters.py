@@ -1,5 +1,6 @@
 """Makes `letters-cnn`, the embedded model: a small convolutional net that reads the 52 letters A-Z and a-z.
 
+    pip install 'zoo-transfer[letters]'
     python -m zoo.pretraining.letters --out letters-cnn.keras
 
 Letters only, drawn from the fonts that come with matplotlib, as outlines or as the stroke of a pen along

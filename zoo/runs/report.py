@@ -123,7 +123,7 @@ def _coin(heads: int, tails: int) -> float:
     """Returns how probable so uneven a count, or a more uneven one, is for a fair coin (two-sided)."""
     tosses = heads + tails
     one_side = sum(math.comb(tosses, count) for count in range(min(heads, tails) + 1)) / 2**tosses
-    return min(1.0, 2 * one_side)
+    return float(min(1.0, 2 * one_side))
 
 
 def _rival(record: Mapping[str, Any]) -> dict[str, Any]:

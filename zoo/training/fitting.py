@@ -119,7 +119,7 @@ class _Fit:
                 **({"val_accuracy": epoch.val_accuracy} if epoch.val_accuracy is not None else {}),
             )
             if epoch.val_loss is None:
-                best_epoch = number
+                best_epoch, best_weights = number, self._model.get_weights()
             elif epoch.val_loss < best:
                 best, best_epoch, best_weights = epoch.val_loss, number, self._model.get_weights()
             elif number - best_epoch >= settings.patience:
