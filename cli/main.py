@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import click
 from zoo.cli.commands import layers, list_, predict, runs, show, transfer
 
 from zoo.errors import ZooError
+
+
+_interrupted: list[int] = []
 
 
 class Zoo(click.Group):
@@ -26,6 +30,8 @@ class Zoo(click.Group):
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            if _interrupted:  # a library caught the interruption and made something else of it
+                raise click.Abort() from error
             if ctx.params.get("debug"):
                 import traceback
 
@@ -64,8 +70,14 @@ for command in (list_, show, layers, transfer, predict, runs):
     cli.add_command(command)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.append(number)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Runs the command line and exits; an interruption ends with 130."""
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half written is removed
     try:
         code = cli.main(prog_name="zoo", standalone_mode=False)
