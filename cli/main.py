@@ -16,7 +16,6 @@ from zoo.cli.commands import layers, list_, predict, runs, show, transfer
 
 from zoo.errors import ZooError
 
-
 _interrupted: list[int] = []
 
 
