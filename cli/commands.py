@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def list_(pattern: str, as_json: bool) -> None:
             for entry in entries
         ],
         right={"units", "parameters"},
+        wide={"summary"},
     )  # fmt: skip
 
 
@@ -102,6 +104,7 @@ def layers(name: str, as_json: bool) -> None:
             for unit in units
         ],
         right={"unit", "parameters", "multiply-adds", "features"},
+        wide={"layers"},
     )  # fmt: skip
 
 
@@ -122,7 +125,7 @@ def layers(name: str, as_json: bool) -> None:
     type=click.Choice(["avg", "max", "avgmax", "flatten"]),
     default="avg",
     show_default=True,
-    help="How feature maps become a vector.",
+    help="How feature maps become a vector; a cut that is a vector already stays so.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
@@ -177,7 +180,8 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
         scratch = record["scratch"]["metrics"]["test"]["accuracy"]
         pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
     pairs += [
-        ("features", f"{record['features']['hits']} found, {record['features']['misses']} computed"),
+        ("features", f"{record['features']['hits']} found, {record['features']['misses']} computed"
+                     if record["freeze"] else "none: nothing is frozen"),
         ("training", f"{record['training']['epochs']} epochs, {record['training']['seconds']:.1f} s; "
                      f"{record['training']['stopped']}"),
         ("in all", f"{seconds:.1f} s"),
@@ -220,14 +224,20 @@ def runs(folder: str, as_json: bool) -> None:
         say(f"No runs in {folder}. Make one: zoo transfer --reuse 3 --freeze 2")
         return
     show_table(
-        ["run", "model", "data", "reuse", "freeze", "test accuracy", "made"],
+        ["run", "model", "data", "reuse", "freeze", "examples", "test accuracy", "made"],
         [
             [str(run.path), run.record["model"], run.record["data"], str(run.record["reuse"]),
-             str(run.record["freeze"]), f"{run.accuracy:.4f}", run.record["created"].replace("T", " ")[:16]]
+             str(run.record["freeze"]), number(run.record["examples"]["train"]), f"{run.accuracy:.4f}",
+             local_time(run.record["created"])]
             for run in found
         ],
-        right={"reuse", "freeze", "test accuracy"},
+        right={"reuse", "freeze", "examples", "test accuracy"},
     )  # fmt: skip
+
+
+def local_time(stamp: str) -> str:
+    """Returns an ISO time as the reader's clock shows it, to the minute."""
+    return datetime.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

@@ -84,7 +84,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.secho("Interrupted. What was computed is kept: run the same command again.", err=True, fg="red")
+        click.secho(
+            "Interrupted. Features that were computed are kept; run the same command again.", err=True, fg="red"
+        )
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nobody is left to tell

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -33,23 +33,34 @@ def show_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-    """Prints a table that fits the terminal; columns named in `right` are numbers."""
+def show_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[str] = (),
+    wide: Collection[str] = (),
+) -> None:
+    """Prints a table that fits the terminal; columns in `right` are numbers, those in `wide` are for wide terminals."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    # A table that goes to a file or a pipe is as wide as it needs to be.
+    console = Console(width=None if sys.stdout.isatty() else 250)
+    if console.width < 120:
+        shown = [number for number, name in enumerate(header) if name not in wide]
+        header, rows = [header[number] for number in shown], [[row[number] for number in shown] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in header:
         if name in right:
             table.add_column(name, justify="right", no_wrap=True)
         else:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="ellipsis", no_wrap=name not in wide)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    # A table that goes to a file or a pipe is as wide as it needs to be.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines()))
 
 
 def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -109,6 +120,7 @@ class Bar:
         )  # fmt: skip
         self._task: TaskID | None = None
         self._unit, self._done, self._figures, self._began = "", 0, "", 0.0
+        self._name, self._trained = "", False
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -122,7 +134,9 @@ class Bar:
     def start(self, total: int | None, unit: str) -> None:
         """Begins a step."""
         self._unit, self._done, self._figures, self._began = unit, 0, "", time.monotonic()
-        name = {"examples": "features", "epochs": "training"}.get(unit, unit)
+        name = {"examples": "features", "epochs": "from scratch" if self._trained else "training"}.get(unit, unit)
+        self._trained = self._trained or unit == "epochs"
+        self._name = name
         self._task = self._bar.add_task(name, total=total, figures="")
 
     def advance(self, n: int, **figures: float) -> None:
@@ -138,6 +152,6 @@ class Bar:
         """Ends the step."""
         if self._bar.disable:
             seconds = time.monotonic() - self._began
-            say(f"{self._done} {self._unit} in {seconds:.1f} s  {self._figures}")
+            say(f"{self._name}: {self._done} {self._unit} in {seconds:.1f} s  {self._figures}")
         elif self._task is not None:
             self._bar.update(self._task, total=self._done)

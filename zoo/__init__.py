@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from zoo.features import FeatureCache
     from zoo.loading import load_model
     from zoo.pipeline import plan, transfer
-    from zoo.registry import find_entry, list_models
+    from zoo.registry import InputSpec, find_entry, list_models
     from zoo.runs import Run, list_runs, open_run
     from zoo.surgery import Head, Surgery, split_units
 
 _HOMES = {
     "FeatureCache": "zoo.features",
     "Head": "zoo.surgery",
+    "InputSpec": "zoo.registry",
     "Run": "zoo.runs",
     "Surgery": "zoo.surgery",
     "find_entry": "zoo.registry",
@@ -38,6 +39,7 @@ _HOMES = {
 __all__ = [
     "FeatureCache",
     "Head",
+    "InputSpec",
     "Run",
     "Surgery",
     "find_entry",

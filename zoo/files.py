@@ -33,7 +33,9 @@ def zoo_home() -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, hint: str = "free some space, or choose another folder") -> Iterator[None]:
+def disk_errors(
+    path: Path, hint: str = "free some space, or choose another folder (--out, ZOO_HOME)"
+) -> Iterator[None]:
     """Turns the operating system's refusals to write `path` into a `DiskError` that says what to do."""
     try:
         yield

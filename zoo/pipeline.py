@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
 from zoo.data.preprocessing import Reader, preprocess, preprocessed_shape
-from zoo.errors import CutError, DataError, IntegrityError
+from zoo.errors import CutError, DataError, IntegrityError, UsageError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
 from zoo.loading import load_artifact
@@ -25,7 +26,7 @@ from zoo.progress import Progress, Silent
 from zoo.registry import InputSpec, find_entry
 from zoo.runs.finishing import Outcome, Training, write_run
 from zoo.runs.job import Job, Origin, Settings
-from zoo.runs.record import new_run_folder, publish
+from zoo.runs.record import free_name, new_run_folder, publish
 from zoo.runs.run import Run
 from zoo.store import pull
 from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
@@ -42,7 +43,7 @@ class Plan:
     Attributes:
         model: Name of the model.
         data: Name of the data.
-        out: Folder of the run, if it is free.
+        out: Folder of the run.
         reuse: Number of reused units, of `units`.
         freeze: Number of frozen units.
         units: Number of the model's units.
@@ -84,7 +85,7 @@ def transfer(
     *,
     reuse: Depth = "all",
     freeze: Depth | None = None,
-    hidden: Sequence[int] = (),
+    hidden: int | Sequence[int] = (),
     pool: Pool = "avg",
     epochs: int = 100,
     batch_size: int = 32,
@@ -118,7 +119,8 @@ def transfer(
         compare_scratch: Also train the same shape from random weights on the same examples.
         out: Folder of the run; None: `runs/` and the data's name. Where it exists, `-2` is added.
         home: Where features are kept; None: `$ZOO_HOME`.
-        preprocessing: What a Keras model passed as `model` wants to see; a named model knows it itself.
+        preprocessing: What a Keras model passed as `model` wants to see; a named model knows it itself. None: pictures
+            are resized to the model's input, but keep their values 0..255.
         progress: Told about features and epochs as they are done.
 
     Raises:
@@ -163,13 +165,15 @@ def _prepare(
     lr: float = 0.001,
     patience: int = 10,
     seed: int = 0,
-    hidden: Sequence[int] = (),
+    hidden: int | Sequence[int] = (),
     **options: Any,
 ) -> Job:
+    seed = operator.index(seed)
     fitting = FitSettings(epochs, batch_size, lr, patience, seed)
-    settings = Settings(hidden=tuple(hidden), seed=seed, fit=fitting, **options)
+    widths = (hidden,) if isinstance(hidden, int) else hidden
+    settings = Settings(hidden=tuple(operator.index(width) for width in widths), seed=seed, fit=fitting, **options)
     examples, split = _split(open_data(data), settings)
-    origin, loaded = _load(model, preprocessing)
+    origin, loaded = _load(model, preprocessing, examples)
     surgery = Surgery(
         loaded, settings.reuse, settings.freeze, settings.head(len(examples.classes)),
         preprocessing=origin.spec, train_batchnorm=settings.train_batchnorm,
@@ -194,12 +198,29 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
 
 
-def _load(model: str | keras.Model, preprocessing: InputSpec | None) -> tuple[Origin, keras.Model]:
+def _load(model: str | keras.Model, preprocessing: InputSpec | None, examples: Examples) -> tuple[Origin, keras.Model]:
     if isinstance(model, keras.Model):
-        return Origin(model.name, "memory", {}, preprocessing), model
+        return Origin(model.name, "memory", {}, preprocessing or _plain_spec(model, examples)), model
+    if not isinstance(model, str):
+        raise UsageError(f"Expected a model's name or a built keras.Model; got {type(model).__name__} {model!r}.")
     entry = find_entry(model)
     digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
     return Origin(entry.name, entry.source, digests, entry.input), load_artifact(pull(entry))
+
+
+def _plain_spec(model: keras.Model, examples: Examples) -> InputSpec | None:
+    """Returns what pictures become for a model of which only the input's shape is known: that size, no scaling."""
+    wanted = getattr(model, "input_shape", None)
+    pictures = len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
+    if (
+        not pictures
+        or not isinstance(wanted, tuple)
+        or len(wanted) != 4
+        or None in wanted[1:3]
+        or wanted[3] not in (1, 3)
+    ):
+        return None
+    return InputSpec(wanted[1:], color="gray" if wanted[3] == 1 else "RGB")
 
 
 def _describe(job: Job, cache: FeatureCache) -> Plan:
@@ -208,7 +229,7 @@ def _describe(job: Job, cache: FeatureCache) -> Plan:
     return Plan(
         model=job.origin.name,
         data=job.examples.name,
-        out=str(job.out),
+        out=str(free_name(job.out)),
         reuse=job.surgery.reuse,
         freeze=job.surgery.freeze,
         units=len(job.surgery.units),

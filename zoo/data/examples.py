@@ -94,7 +94,12 @@ def row_ids(x: NDArray[Any]) -> Ids:
 def _number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     y = _as_array(y, "labels")
     if y.ndim != 1:
-        raise DataError(f"Expected one label per example, [n]; got labels {list(y.shape)}.")
+        hint = " For one-hot labels: y.argmax(axis=1)." if y.ndim == 2 else ""
+        raise DataError(f"Expected one label per example, [n]; got labels {list(y.shape)}.{hint}")
+    if y.dtype.kind == "f" and classes is None:
+        if not np.isfinite(y).all():
+            raise DataError("Expected labels as names or numbers; got some that are not finite (NaN).")
+        y = y.astype(np.int64) if np.all(y == np.rint(y)) else y
     if classes is None:
         try:
             names, labels = np.unique(y, return_inverse=True)

@@ -72,6 +72,9 @@ class Reader:
         return np.concatenate([self._of(np.asarray(each, self.dtype)[None]) for each in pictures])
 
     def _of(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if batch.dtype.kind == "f" and not np.isfinite(batch).all():
+            # A ReLU would make 0 of it, and nobody would know.
+            raise DataError(f"Data {self._examples.name!r} has values that are not finite (NaN or infinite).")
         return np.asarray(self._run(keras.ops.convert_to_tensor(batch)))
 
 

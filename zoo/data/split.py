@@ -64,7 +64,7 @@ def split_examples(
     if train_per_class is not None:
         train = _first_of_each_class(train, labels, hashed_places(ids, f"sample {seed}"), train_per_class)
     if not len(train):
-        raise DataError(f"No training examples are left of {len(ids)}; use more examples or smaller shares.")
+        raise DataError(f"No training examples are left of {len(ids)}; use more examples.")
     return Split(train, np.flatnonzero(part == 1), np.flatnonzero(part == 2))
 
 

@@ -30,7 +30,7 @@ def read_registry(path: Path) -> dict[str, Entry]:
     """
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise IntegrityError(f"{path} is no JSON ({error}); restore it from a copy, or move it away.") from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if type(schema) is int and schema > SCHEMA:  # before all else: what follows is for the newer version to read
@@ -40,7 +40,10 @@ def read_registry(path: Path) -> dict[str, Entry]:
         )
     if type(schema) is not int or schema != SCHEMA or not isinstance(record.get("models"), dict):
         raise IntegrityError(f"{path}: expected {{'schema': {SCHEMA}, 'models': {{...}}}}; got schema {schema!r}.")
-    return {name: parse_entry(name, entry) for name, entry in record["models"].items()}
+    try:
+        return {name: parse_entry(name, entry) for name, entry in record["models"].items()}
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error}") from error
 
 
 @cache

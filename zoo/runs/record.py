@@ -5,17 +5,30 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import DataError, IntegrityError, NotFoundError, nearest_names
+from zoo.errors import IntegrityError, NotFoundError, nearest_names
 from zoo.files import disk_errors, flush, remove_leftovers, sha256_of, temporary_name, write_bytes
 
 SCHEMA = 1
-_NEEDED = ("model", "data", "reuse", "freeze", "metrics", "features", "training", "files", "input", "created")
+_NEEDED = (
+    "model",
+    "data",
+    "reuse",
+    "freeze",
+    "metrics",
+    "examples",
+    "features",
+    "training",
+    "files",
+    "input",
+    "created",
+)
 
 
 @contextlib.contextmanager
@@ -28,7 +41,7 @@ def new_run_folder(wanted: Path) -> Iterator[Path]:
         DiskError: The folder cannot be written: known before any work is done.
     """
     temporary = temporary_name(wanted)
-    with disk_errors(wanted, "choose another folder with --out"):
+    with disk_errors(wanted, "free some space, or choose another folder with --out"):
         wanted.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(wanted.parent)
         temporary.mkdir()
@@ -42,10 +55,8 @@ def publish(temporary: Path, wanted: Path) -> Path:
     """Gives the finished folder its name, `wanted` or the next free `wanted-2`..., and returns that."""
     for file in [*temporary.iterdir(), temporary]:
         flush(file)
-    for number in range(1, 10_000):
-        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        if path.exists():
-            continue
+    while True:
+        path = free_name(wanted)
         try:
             temporary.rename(path)  # a folder that appeared meanwhile and is not empty is never replaced
         except OSError:
@@ -54,7 +65,12 @@ def publish(temporary: Path, wanted: Path) -> Path:
             raise
         flush(path.parent)
         return path
-    raise DataError(f"{wanted} and 9,999 more names like it exist; choose another with --out.")
+
+
+def free_name(wanted: Path) -> Path:
+    """Returns `wanted`, or the first of `wanted-2`, `wanted-3`... that does not exist."""
+    names = (wanted.with_name(f"{wanted.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([wanted], names) if not path.exists())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,15 +88,14 @@ class Run:
 
         Raises:
             NotFoundError: There is no such file.
-            DataError: A file is no picture, or an array does not fit.
+            DataError: The only file is no picture, or an array does not fit.
         """
         import numpy as np
 
         if isinstance(inputs, str | Path):
             inputs = [inputs]
         if isinstance(inputs, list | tuple) and all(isinstance(each, str | Path) for each in inputs):
-            files = picture_files([Path(each) for each in inputs])
-            return [self._named(str(file), self._of_picture(file)) for file in files]
+            return self._of_pictures(picture_files([Path(each) for each in inputs]))
         rows = self._probabilities(np.asarray(inputs))
         return [self._named(str(number), row) for number, row in enumerate(rows)]
 
@@ -120,6 +120,18 @@ class Run:
                 "(keras.saving.register_keras_serializable) first."
             ) from error
 
+    def _of_pictures(self, files: list[Path]) -> list[Prediction]:
+        """Returns a prediction for each file; of several, one that is no picture is passed over with a warning."""
+        predictions = []
+        for file in files:
+            try:
+                predictions.append(self._named(str(file), self._of_picture(file)))
+            except DataError as error:
+                if len(files) == 1 or self.record["input"]["decoded"] is None:
+                    raise
+                logging.getLogger("zoo").warning("Passed over: %s", error)
+        return predictions
+
     def _of_picture(self, file: Path) -> NDArray[np.float32]:
         from zoo.data.decode import decode_picture
 
@@ -141,6 +153,8 @@ class Run:
             size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)
         ):
             raise DataError(f"{self.path} expects inputs [n, {', '.join(map(str, wanted))}]; got {list(x.shape)}.")
+        if not len(x):
+            return np.empty((0, len(self.classes)), np.float32)
         batches = [self._model(x[begin : begin + 256].astype(dtype), training=False) for begin in range(0, len(x), 256)]
         return np.concatenate([np.asarray(batch) for batch in batches])
 
@@ -171,13 +185,13 @@ def open_run(path: str | Path) -> Run:
 
 
 def list_runs(folder: str | Path = "runs") -> list[Run]:
-    """Returns the runs in `folder`, the newest first; those that cannot be read are left out."""
+    """Returns the runs in `folder`, the newest first; those that cannot be read are left out with a warning."""
     runs = []
     for path in run_paths(Path(folder)):
         try:
             runs.append(Run(path))
-        except IntegrityError:
-            continue
+        except IntegrityError as error:
+            logging.getLogger("zoo").warning("%s", error)
     return runs
 
 

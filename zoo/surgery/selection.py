@@ -42,15 +42,16 @@ def select_units(units: Units, reuse: Depth = "all", freeze: Depth | None = None
 
 
 def _depth(units: Units, wanted: Depth, option: str, highest: int) -> int:
-    if isinstance(wanted, bool) or not isinstance(wanted, int | str):
+    if isinstance(wanted, bool) or not (isinstance(wanted, str) or hasattr(wanted, "__index__")):
         raise CutError(f"Expected --{option} as a number or a layer's name; got {wanted!r}.")
-    if wanted == "all":
+    name = str(wanted)
+    if name == "all":
         return highest
-    if isinstance(wanted, int) or re.fullmatch(r"[+-]?\d+", wanted):
-        if int(wanted) < 0:
+    if re.fullmatch(r"[+-]?\d+", name):
+        if int(name) < 0:
             raise CutError(f"Expected --{option} 0 to {highest}; got {wanted}. Nearest: --{option} 0.")
-        return int(wanted)
-    return units.unit_of(wanted) or _matched_depth(units, wanted, option)
+        return int(name)
+    return units.unit_of(name) or _matched_depth(units, name, option)
 
 
 def _matched_depth(units: Units, pattern: str, option: str) -> int:

@@ -125,6 +125,8 @@ class _Fit:
             elif number - best_epoch >= settings.patience:
                 stopped = f"no lower validation loss for {settings.patience} epochs"
                 break
+        if len(epochs) == best_epoch == settings.epochs > 1:
+            stopped = "all epochs were run, and the last was the best: more may do better"
         if epochs[-1].val_loss is not None:
             self._model.set_weights(best_weights)
         steps = len(epochs) * -(-len(self._train) * settings.passes // settings.batch_size)
