@@ -96,15 +96,15 @@ def layers(name: str, as_json: bool) -> None:
         show_json([dataclasses.asdict(unit) for unit in units])
         return
     show_table(
-        ["unit", "name", "layers", "output", "parameters", "multiply-adds", "features", "cut above"],
+        ["unit", "name", "layers", "output", "parameters", "multiply-adds", "features", "cut", "note"],
         [
             [str(unit.index), unit.name, " ".join(unit.layers), shape_text(unit.output_shape), number(unit.params),
              number(unit.multiply_adds), size(unit.feature_bytes),
-             ("yes" if unit.legal else "no") + (f": {unit.reason}" if unit.reason else "")]
+             "yes" if unit.legal else "no", unit.reason]
             for unit in units
         ],
         right={"unit", "parameters", "multiply-adds", "features"},
-        wide={"layers"},
+        wide={"layers", "note"},
     )  # fmt: skip
 
 
@@ -232,6 +232,7 @@ def runs(folder: str, as_json: bool) -> None:
             for run in found
         ],
         right={"reuse", "freeze", "examples", "test accuracy"},
+        wide={"examples", "made"},
     )  # fmt: skip
 
 
