@@ -225,7 +225,8 @@ def _plain_spec(model: keras.Model, examples: Examples) -> InputSpec | None:
 
 def _describe(job: Job, cache: FeatureCache) -> Plan:
     trunk = job.surgery.trunk
-    shape = tuple(trunk.output.shape[1:]) if trunk else None
+    seen = preprocessed_shape(job.origin.spec, job.examples.shape, job.surgery.stitch().input_shape[1:])
+    shape = trunk.output_shape(seen) if trunk else None
     return Plan(
         model=job.origin.name,
         data=job.examples.name,

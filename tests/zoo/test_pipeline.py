@@ -380,3 +380,13 @@ def test_numpy_numbers_are_numbers() -> None:
 def test_training_that_was_cut_off_says_so() -> None:
     run = zoo.transfer(reuse=4, freeze=4, epochs=2, train_per_class=5)
     assert "more may do better" in run.record["training"]["stopped"]
+
+
+def test_the_plan_of_a_model_for_any_size_counts_the_examples_own() -> None:
+    image = keras.Input((None, None, 1))
+    x = layers.Conv2D(4, 3)(layers.Conv2D(3, 3)(image))
+    net = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    plan = zoo.plan(net, "digits:0-1", reuse=2, freeze=1)
+    assert plan.feature_shape == (6, 6, 3)  # 8x8 pictures under a 3x3 kernel
+    run = zoo.transfer(net, "digits:0-1", reuse=2, freeze=1, epochs=1)
+    assert run.record["features"]["bytes"] == plan.feature_bytes

@@ -7,6 +7,7 @@ digest_0 = sha256(input dtype, rank, channels); digest_k = sha256(digest_{k-1}, 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import marshal
 import re
@@ -97,11 +98,22 @@ def _canonical_layer(layer: Any) -> Any:
     if type(layer).__name__ in _IDENTITIES:
         return "identity"
     inside = [_canonical_custom_layer(part) for part in sublayers(layer) if not _is_from_keras(part)]
+    inside += _own_functions(layer)
     return [_precisions(layer), _relevant(keras.saving.serialize_keras_object(layer)), *inside]
 
 
 def _is_from_keras(layer: Any) -> bool:
     return type(layer).__module__.split(".")[0] == "keras"
+
+
+def _own_functions(layer: Any) -> list[str]:
+    """Returns the code of functions of somebody else's that a Keras layer was given, such as an activation."""
+    return [
+        marshal.dumps(value.__code__).hex()
+        for part in sublayers(layer)
+        for value in vars(part).values()
+        if inspect.isfunction(value) and value.__module__.split(".")[0] not in ("keras", "tensorflow")
+    ]
 
 
 def _precisions(layer: Any) -> list[str]:

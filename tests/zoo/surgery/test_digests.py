@@ -152,3 +152,14 @@ def test_layers_of_ones_own_count_by_their_code_and_all_their_arguments() -> Non
 
 def test_what_a_layer_computes_in_counts() -> None:
     assert one_layer(layers.Dense(4, dtype="mixed_float16")) != one_layer(layers.Dense(4))
+
+
+def test_an_activation_of_ones_own_counts_by_its_code() -> None:
+    def activation(number: int) -> Callable[[Any], Any]:
+        scope: dict[str, Any] = {"__name__": "somewhere"}
+        exec(f"def act(x):\n    return x * {number}\n", scope)
+        return keras.saving.register_keras_serializable("test", f"act{number}")(scope["act"])  # type: ignore[no-any-return]
+
+    twice = activation(2)
+    assert one_layer(layers.Dense(4, activation=twice)) == one_layer(layers.Dense(4, activation=twice))
+    assert one_layer(layers.Dense(4, activation=twice)) != one_layer(layers.Dense(4, activation=activation(3)))
