@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.errors import IntegrityError
+from zoo.names import name_fault, path_fault
 
 Source = Literal["keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded"]
 Color = Literal["RGB", "BGR", "gray"]
+Ability = Literal["pull", "load"]
 
 _SOURCES = ("keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded")
 _ROLES = ("weights", "weights_notop", "model", "definition", "archive")
@@ -32,41 +34,62 @@ class InputSpec:
     Attributes:
         size: Height, width (pixels) and channels; None where any will do.
         resizable: Whether the lower units also work at other sizes.
-        color: Channel order.
-        scale: Factor on pixel values 0..255.
+        color: Channel order; None where the publisher does not say.
+        scale: Factor on pixel values 0..255; None where the publisher does not say how pictures become numbers.
         mean: One value per channel, subtracted after scaling; empty means 0.
         std: One value per channel, divided by last; empty means 1.
         resize: Interpolation.
         fit: `stretch` to the size, or `center_crop` after resizing to `resize_to`.
-        resize_to: Height and width (pixels) before the crop; None means the size itself.
+        resize_to: Before the crop: height and width (pixels), or one number for the shorter side with the proportions
+            kept; None means the size itself.
         mean_file: A file with a mean picture, where the publisher gives one.
     """
 
     size: tuple[int | None, int | None, int]
     resizable: bool = False
-    color: Color = "RGB"
-    scale: float = 1.0
+    color: Color | None = "RGB"
+    scale: float | None = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resize: str = "bilinear"
     fit: str = "stretch"
-    resize_to: tuple[int, int] | None = None
+    resize_to: tuple[int, int] | int | None = None
     mean_file: str | None = None
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What a model says: how many classes, and how."""
+    """What a model says.
+
+    Attributes:
+        classes: Number of classes; None for a model without a classifier, or where it is not published.
+        labels: Name of the list of classes.
+        logits: Whether scores come out before softmax; None where it is not published.
+        background: Whether class 0 stands for none of the others.
+        features: Length of the vector that a model without a classifier puts out.
+    """
 
     classes: int | None = None
     labels: str | None = None
-    logits: bool = False
+    logits: bool | None = False
     background: bool = False
+    features: int | None = None
 
 
 @dataclass(frozen=True)
 class FileSpec:
-    """One file of a model, as its publisher describes it; `hash` is `sha256:<hex>` and the like, or None."""
+    """One file of a model, as its publisher describes it.
+
+    Attributes:
+        role: What the file is for: `weights`, `weights_notop`, `model`, `definition` or `archive`.
+        name: Its name, without folders.
+        urls: Where it is, the primary first; empty where no address is published.
+        hash: `sha256:<hex>` and the like, or None where none is published.
+        hash_from: Who published the hash: `publisher` or `third_party`.
+        bytes: Its size, or None where that is not published.
+        member: The path that matters inside an archive.
+        reported: What others reported of its addresses: dead, moved, and since when.
+    """
 
     role: str
     name: str
@@ -75,11 +98,30 @@ class FileSpec:
     hash_from: str | None = None
     bytes: int | None = None
     member: str | None = None
+    reported: str | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One pretrained model of the registry."""
+    """One pretrained model of the registry.
+
+    Attributes:
+        name: Unique; a path of parts between slashes.
+        source: Where it comes from.
+        arch: Name of its architecture, where it is known.
+        task: What it was trained for.
+        summary: One line for people.
+        files: What can be fetched.
+        input: What it wants to see; None where that is no picture, or not published.
+        output: What it says.
+        metrics: Published figures; accuracies in percent, or a share where the name says no `imagenet`.
+        params: Number of parameters of the whole model.
+        units: Number of units that `--reuse` and `--freeze` count.
+        license: As published.
+        cite: Where it was described, such as `arXiv:1409.1556`.
+        origin: Where the facts were read (`from` in JSON).
+        sources: Where single facts were read that are not from there, by field.
+    """
 
     name: str
     source: Source
@@ -87,7 +129,7 @@ class Entry:
     task: str
     summary: str
     files: tuple[FileSpec, ...]
-    input: InputSpec
+    input: InputSpec | None
     output: OutputSpec
     metrics: dict[str, float]
     params: int | None = None
@@ -95,6 +137,14 @@ class Entry:
     license: str | None = None
     cite: str | None = None
     origin: str | None = None
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def can(self) -> tuple[Ability, ...]:
+        """Returns what this version can do with the model: `pull` its files, `load` it as a Keras model."""
+        if self.source == "embedded":
+            return ("pull", "load")
+        return ("pull",) if any(file.urls for file in self.files) else ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the entry with its name, as `registry.json` would spell it."""
@@ -109,6 +159,8 @@ def parse_entry(name: str, record: Any) -> Entry:
     Raises:
         IntegrityError: A field is missing, unknown or of the wrong kind; the message names it.
     """
+    if fault := name_fault(name):
+        raise IntegrityError(f"The registry has a model named {name!r}: {fault}.")
     fields = _Fields(f"model {name!r}", record)
     entry = Entry(
         name=name,
@@ -117,14 +169,15 @@ def parse_entry(name: str, record: Any) -> Entry:
         task=fields.get("task", str),
         summary=fields.get("summary", str),
         files=tuple(_parse_file(name, file) for file in fields.get("files", list)),
-        input=_parse_input(name, fields.get("input", dict)),
+        input=_parse_input(name, fields.get("input", dict, None)),
         output=_parse_output(name, fields.get("output", dict)),
         metrics=_parse_metrics(name, fields.get("metrics", dict)),
-        params=fields.get("params", int, None),
-        units=fields.get("units", int, None),
+        params=fields.count("params"),
+        units=fields.count("units"),
         license=fields.get("license", str, None),
         cite=fields.get("cite", str, None),
         origin=fields.get("from", str, None),
+        sources=fields.texts("sources"),
     )
     fields.refuse_rest()
     return entry
@@ -143,10 +196,14 @@ def _parse_file(name: str, record: Any) -> FileSpec:
         urls=fields.strings("urls"),
         hash=fields.get("hash", str, None),
         hash_from=fields.choice("hash_from", ("publisher", "third_party", None), None),
-        bytes=fields.get("bytes", int, None),
+        bytes=fields.count("bytes"),
         member=fields.get("member", str, None),
+        reported=fields.get("reported", str, None),
     )
     fields.refuse_rest()
+    fault = path_fault(spec.name) or ("it has a slash" if "/" in spec.name else None)
+    if fault or (spec.member is not None and (fault := path_fault(spec.member))):
+        raise IntegrityError(f"The registry's {fields.what} is called {spec.member or spec.name!r}: {fault}.")
     if spec.hash is not None:
         kind, _, digest = spec.hash.partition(":")
         if _HASHES.get(kind) != len(digest) or set(digest) - set("0123456789abcdef"):
@@ -156,23 +213,27 @@ def _parse_file(name: str, record: Any) -> FileSpec:
     return spec
 
 
-def _parse_input(name: str, record: Any) -> InputSpec:
+def _parse_input(name: str, record: Any) -> InputSpec | None:
+    if record is None:
+        return None
     fields = _Fields(f"input of model {name!r}", record)
     spec = InputSpec(
         size=fields.sizes("size", 3, optional=2),
         resizable=fields.get("resizable", bool, False),
-        color=fields.choice("color", _COLORS, "RGB"),
-        scale=fields.number("scale", 1.0),
+        color=fields.choice("color", (*_COLORS, None), "RGB"),
+        scale=fields.number("scale", 1.0) if fields.given("scale") else None,
         mean=fields.numbers("mean"),
         std=fields.numbers("std"),
         resize=fields.choice("resize", _RESIZES, "bilinear"),
         fit=fields.choice("fit", _FITS, "stretch"),
-        resize_to=fields.sizes("resize_to", 2, default=None),
+        resize_to=fields.size_or_sizes("resize_to"),
         mean_file=fields.get("mean_file", str, None),
     )
     fields.refuse_rest()
     if 0 in spec.std:
         raise IntegrityError(f"The registry's {fields.what} has a 0 in 'std', which is divided by.")
+    if spec.color is not None and (spec.color == "gray") != (spec.size[2] == 1):
+        raise IntegrityError(f"The registry's {fields.what} is {spec.color} with {spec.size[2]} channels.")
     for key, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, spec.size[2]):
             raise IntegrityError(
@@ -184,10 +245,11 @@ def _parse_input(name: str, record: Any) -> InputSpec:
 def _parse_output(name: str, record: Any) -> OutputSpec:
     fields = _Fields(f"output of model {name!r}", record)
     spec = OutputSpec(
-        classes=fields.get("classes", int, None),
+        classes=fields.count("classes"),
         labels=fields.get("labels", str, None),
-        logits=fields.get("logits", bool, False),
+        logits=fields.get("logits", bool, False) if fields.given("logits") else None,
         background=fields.get("background", bool, False),
+        features=fields.count("features"),
     )
     fields.refuse_rest()
     return spec
@@ -232,6 +294,26 @@ class _Fields:
             raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected {count} sizes.")
         return tuple(values)
 
+    def size_or_sizes(self, key: str) -> Any:
+        """Takes one whole number above 0, or two, or null."""
+        if type(self._rest.get(key)) is int:
+            return self.count(key)
+        return self.sizes(key, 2, default=None)
+
+    def given(self, key: str) -> bool:
+        """Says whether the field is there with a value, or not there at all; if null, takes it."""
+        if key in self._rest and self._rest[key] is None:
+            del self._rest[key]
+            return False
+        return True
+
+    def count(self, key: str) -> int | None:
+        """Takes a whole number above 0, or null."""
+        value: int | None = self.get(key, int, None)
+        if value is not None and value <= 0:
+            raise IntegrityError(f"The registry's {self.what} has {key!r} = {value!r}; expected a number above 0.")
+        return value
+
     def number(self, key: str, default: Any = _REQUIRED) -> float:
         return _finite(self.what, key, self.get(key, (int, float), default))
 
@@ -243,6 +325,13 @@ class _Fields:
         if not all(isinstance(value, str) for value in values):
             raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected strings.")
         return tuple(values)
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Takes an object of strings."""
+        values: dict[str, str] = self.get(key, dict, {})
+        if not all(isinstance(value, str) for value in values.values()):
+            raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected strings.")
+        return values
 
     def refuse_rest(self) -> None:
         if self._rest:
