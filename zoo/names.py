@@ -54,7 +54,7 @@ def name_fault(name: str) -> str | None:
 
     >>> name_fault("slim/vgg_16")
     >>> name_fault("my net")
-    "it may have letters, digits and . _ + - only, in parts between slashes"
+    'it may have letters, digits and . _ + - only, in parts between slashes'
     """
     if len(name) > _LONGEST_NAME:
         return f"it is longer than {_LONGEST_NAME} characters"
