@@ -26,10 +26,15 @@ def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
         spec: What the model wants; None leaves the tensor as it is.
 
     Raises:
-        DataError: The examples' channels cannot become the model's.
+        DataError: The examples' channels cannot become the model's, or nobody published what it wants.
     """
     if spec is None:
         return tensor
+    if spec.scale is None or spec.color is None:
+        raise DataError(
+            "Its publisher does not say how this model wants pictures (colour order, scale, mean). Say it yourself: "
+            "preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...)."
+        )
     if len(tensor.shape) == 4:
         tensor = _resize(tensor, spec)
         tensor = _recolor(tensor, spec)
@@ -108,7 +113,10 @@ def _resize(tensor: Any, spec: InputSpec) -> Any:
     if None in size:
         return tensor
     if spec.fit == "center_crop":
-        tensor = _resized(tensor, tuple(spec.resize_to or size), spec.resize)
+        if isinstance(spec.resize_to, int):
+            tensor = _shorter_side_resized(tensor, spec.resize_to, spec.resize)
+        else:
+            tensor = _resized(tensor, tuple(spec.resize_to or size), spec.resize)
         return tensor if tuple(tensor.shape[1:3]) == size else keras.layers.CenterCrop(*size, name="crop")(tensor)
     return _resized(tensor, size, spec.resize)
 
@@ -117,6 +125,14 @@ def _resized(tensor: Any, size: tuple[int | None, ...], interpolation: str) -> A
     if tuple(tensor.shape[1:3]) == size:
         return tensor
     return keras.layers.Resizing(*size, interpolation=interpolation, name="resize")(tensor)
+
+
+def _shorter_side_resized(tensor: Any, side: int, interpolation: str) -> Any:
+    """Returns the middle square of pictures whose shorter side is made `side` pixels, with their proportions kept."""
+    square = keras.layers.Resizing(
+        side, side, interpolation=interpolation, crop_to_aspect_ratio=True, name="resize"
+    )  # which crops first: the same pixels but for rounding, and fewer to resize
+    return square(tensor)
 
 
 def _recolor(tensor: Any, spec: InputSpec) -> Any:
@@ -133,7 +149,7 @@ def _recolor(tensor: Any, spec: InputSpec) -> Any:
 def _normalize(tensor: Any, spec: InputSpec) -> Any:
     """Applies (x * scale - mean) / std, as one multiplication and one addition."""
     std = np.asarray(spec.std or (1.0,))
-    factor = spec.scale / std
+    factor = (1.0 if spec.scale is None else spec.scale) / std
     offset = -np.asarray(spec.mean or (0.0,)) / std
     if np.all(factor == 1) and np.all(offset == 0):
         return tensor

@@ -144,6 +144,26 @@ def test_centre_crop_cuts_the_middle_after_resizing(resized: tuple[int, int], to
     np.testing.assert_allclose(seen(RGB, spec), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_shorter_side_keeps_the_proportions(turned: bool) -> None:
+    """The judge resizes the whole picture, 40x60, to 20x30, and cuts the middle 16x16 out of that."""
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 40, 60, 3)).astype(np.float32)
+    height, width = (30, 20) if turned else (20, 30)
+    picture = picture.transpose(0, 2, 1, 3) if turned else picture
+    top, left = (height - 16) // 2, (width - 16) // 2
+
+    expected = bilinear(picture, height, width)[:, top : top + 16, left : left + 16]
+
+    spec = InputSpec((16, 16, 3), fit="center_crop", resize_to=20)
+    np.testing.assert_allclose(seen(picture, spec), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("spec", [InputSpec((4, 4, 3), scale=None), InputSpec((4, 4, 3), color=None)])
+def test_what_nobody_published_is_not_guessed(spec: InputSpec) -> None:
+    with pytest.raises(DataError, match=r"Say it yourself: preprocessing=zoo\.InputSpec"):
+        seen(RGB, spec)
+
+
 def test_centre_crop_without_a_size_before_it_is_a_stretch() -> None:
     spec = InputSpec((4, 4, 3), fit="center_crop")
 
