@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
+from zoo.errors import UsageError
+from zoo.registry import Entry, find_loadable
+from zoo.registry.architectures import ARCHITECTURES
+from zoo.registry.entry import SOURCES
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 
@@ -32,66 +37,73 @@ class Widths(click.ParamType[tuple[int, ...]]):
             self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
 
 
+class Count(click.ParamType[float]):
+    """A number of parameters, as in 25M, 1.5e6 or 4000000."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Returns the number."""
+        if isinstance(value, float):
+            return value
+        factor = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}.get(value[-1:].lower(), 1.0)
+        try:
+            count = float(value[:-1] if factor > 1 else value) * factor
+        except ValueError:
+            count = -1.0
+        if not 0 <= count < float("inf"):
+            self.fail(f"expected a number such as 25M, 1.5e6 or 4000000; got {value!r}", param, ctx)
+        return count
+
+
 @click.command("list")
 @click.argument("pattern", default="*")
+@click.option("--source", metavar="SOURCE", help=f"Only models from there: {', '.join(SOURCES)}.")
+@click.option("--task", metavar="TASK", help="Only models trained for that, such as image-classification.")
+@click.option("--max-params", type=Count(), metavar="N", help="Only models of at most so many parameters, as in 25M.")
+@click.option("--pulled", is_flag=True, help="Only models of which files are on this machine.")
+@click.option(
+    "--sort", metavar="KEY", help="top1: the best first; params or bytes: the smallest first.  [default: name]"
+)
 @as_json
-def list_(pattern: str, as_json: bool) -> None:
-    """List the models that can be reused; PATTERN is a name with wildcards."""
-    entries = zoo.list_models(pattern)
+def list_(pattern: str, pulled: bool, as_json: bool, **options: Any) -> None:
+    """List the models that are known; PATTERN is a name with wildcards.
+
+    The column "can" says what this version does with a model: load it (and so transfer it), or only pull its files.
+    """
+    here = zoo.pulled_names() if pulled or as_json else None
+    entries = zoo.list_models(pattern, among=here if pulled else None, **options)
     if as_json:
-        show_json([entry.to_json() for entry in entries])
+        show_json([{**entry_json(entry), "pulled": here is not None and entry.name in here} for entry in entries])
         return
     if not entries:
-        say(f"No model matches {pattern!r}. See: zoo list")
+        asked = " and the options" if pulled or any(options.values()) else ""
+        say(f"No model matches {pattern!r}{asked}. See: zoo list")
         return
+    rows = [entry_row(entry) for entry in entries]
     show_table(
-        ["name", "source", "task", "input", "units", "parameters", "summary"],
-        [
-            [entry.name, entry.source, entry.task, shape_text(entry.input.size), number(entry.units),
-             number(entry.params), entry.summary]
-            for entry in entries
-        ],
-        right={"units", "parameters"},
+        list(rows[0]),
+        [list(row.values()) for row in rows],
+        right={"input", "units", "parameters", "top-1", "size"},
         wide={"summary"},
-    )  # fmt: skip
+    )
 
 
 @click.command()
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show all that is known about the model NAME."""
+    """Show all that is known about the model NAME, and where that was published."""
     entry = zoo.find_entry(name)
-    if as_json:
-        show_json(entry.to_json())
-        return
-    spec = entry.input
-    show_pairs([
-        ("name", entry.name),
-        ("summary", entry.summary),
-        ("source", entry.source),
-        ("task", entry.task),
-        ("input", f"{shape_text(spec.size)} {spec.color}, {'resizable' if spec.resizable else 'fixed size'}"),
-        ("preprocessing", f"(x * {spec.scale:.6g} - {_values(spec.mean, 0)}) / {_values(spec.std, 1)}, {spec.resize}"),
-        ("classes", f"{number(entry.output.classes)} ({entry.output.labels})"),
-        ("parameters", number(entry.params)),
-        ("units", number(entry.units)),
-        *((key, f"{value:g}") for key, value in entry.metrics.items()),
-        ("license", entry.license or "not published"),
-        ("cite", entry.cite or "not published"),
-        ("facts from", entry.origin or "not recorded"),
-        *((f"file ({file.role})", f"{file.name}, {size(file.bytes)}, {file.hash}") for file in entry.files),
-    ])  # fmt: skip
+    show_json(entry_json(entry)) if as_json else show_pairs(entry_pairs(entry))
 
 
 @click.command()
 @click.argument("name", default="letters-cnn")
 @as_json
 def layers(name: str, as_json: bool) -> None:
-    """Show the numbered units of the model NAME: what --reuse and --freeze count."""
-    zoo.find_entry(name)
-    with quiet_tensorflow():
-        units = zoo.split_units(zoo.load_model(name))
+    """Show the numbered units of the model NAME: what --reuse and --freeze count. Nothing is downloaded."""
+    units = _units(zoo.find_entry(name))
     if as_json:
         show_json([dataclasses.asdict(unit) for unit in units])
         return
@@ -106,6 +118,29 @@ def layers(name: str, as_json: bool) -> None:
         right={"unit", "parameters", "multiply-adds", "features"},
         wide={"layers", "note"},
     )  # fmt: skip
+
+
+def _units(entry: Entry) -> Sequence[Any]:
+    """Returns the units of a model as it is, or else of the net of `keras.applications` that it is an example of."""
+    arch = entry.arch if entry.arch in ARCHITECTURES else None
+    if "load" not in entry.can and arch is None:
+        raise UsageError(
+            f"The units of {entry.name!r} cannot be shown: this version cannot load it, and its architecture "
+            f"({entry.arch or 'not published'}) is none that Keras builds by itself. Known of it: zoo show {entry.name}"
+        )
+    with quiet_tensorflow():
+        from zoo.loading import build_architecture
+
+        if arch is None or "load" in entry.can:
+            return zoo.split_units(zoo.load_model(entry.name))
+        if entry.source != "keras":
+            say(
+                f"These are the layers of {ARCHITECTURES[arch].function} in keras.applications, the same net. "
+                f"In the files of {entry.name} their names, and where biases are, may differ."
+            )
+        return zoo.split_units(
+            build_architecture(arch, entry.input.size if entry.input else None, entry.output.classes)
+        )
 
 
 @click.command()
@@ -154,7 +189,7 @@ def layers(name: str, as_json: bool) -> None:
 @as_json
 def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scratch: bool, **options: Any) -> None:
     """Make a model for your own data out of the pretrained model NAME (letters-cnn)."""
-    zoo.find_entry(name)
+    find_loadable(name)
     began = time.perf_counter()
     if only_plan:
         with quiet_tensorflow():
@@ -239,15 +274,6 @@ def runs(folder: str, as_json: bool) -> None:
 def local_time(stamp: str) -> str:
     """Returns an ISO time as the reader's clock shows it, to the minute."""
     return datetime.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Returns a shape as in 28x28x1, with ? where any size will do."""
-    return "x".join("?" if each is None else str(each) for each in shape)
-
-
-def _values(values: Sequence[float], default: float) -> str:
-    return "[" + ", ".join(f"{value:g}" for value in values) + "]" if values else f"{default:g}"
 
 
 def _show_plan(plan: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 import unicodedata
@@ -13,13 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
+from zoo.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+_WIDE = 120  # columns of a terminal that shows every column of a table
+
 
 def plain(text: str) -> str:
     """Returns text without characters that could steer a terminal or reverse its direction."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(each if unicodedata.category(each) not in ("Cc", "Cf", "Cs") else "�" for each in text)
 
 
@@ -39,28 +45,16 @@ def show_table(
     right: Collection[str] = (),
     wide: Collection[str] = (),
 ) -> None:
-    """Prints a table that fits the terminal; columns in `right` are numbers, those in `wide` are for wide terminals."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Prints a table that fits the terminal; columns in `right` are numbers, those in `wide` are for wide terminals.
 
-    # A table that goes to a file or a pipe is as wide as it needs to be.
-    console = Console(width=None if sys.stdout.isatty() else 250)
-    if console.width < 120:
+    A table that goes to a file or a pipe is as wide as it needs to be.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if width is not None and width < _WIDE:
         shown = [number for number, name in enumerate(header) if name not in wide]
         header, rows = [header[number] for number in shown], [[row[number] for number in shown] for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in header:
-        if name in right:
-            table.add_column(name, justify="right", no_wrap=True)
-        else:
-            table.add_column(name, overflow="ellipsis", no_wrap=name not in wide)
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines()))
+    head, *lines = table_lines(header, [[plain(cell) for cell in row] for row in rows], right, width)
+    click.echo("\n".join([click.style(head, bold=True), *lines]))
 
 
 def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -109,18 +103,21 @@ def quiet_tensorflow() -> Iterator[None]:
 class Bar:
     """Draws progress: a bar in a terminal, one line a step elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"), console=console, disable=not console.is_terminal,
+            TextColumn("{task.description:10}", markup=False), BarColumn(), TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+            console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._task: TaskID | None = None
+        self._total: int | None = None
         self._unit, self._done, self._figures, self._began = "", 0, "", 0.0
-        self._name, self._trained = "", False
+        self._name, self._trained = name, False
+        self._next = name
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -131,27 +128,51 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
+    def call(self, name: str) -> None:
+        """Names the next step."""
+        self._next = plain(name)
+
     def start(self, total: int | None, unit: str) -> None:
         """Begins a step."""
         self._unit, self._done, self._figures, self._began = unit, 0, "", time.monotonic()
         name = {"examples": "features", "epochs": "from scratch" if self._trained else "training"}.get(unit, unit)
         self._trained = self._trained or unit == "epochs"
-        self._name = name
-        self._task = self._bar.add_task(name, total=total, figures="")
+        self._name, self._next = self._next or name, ""
+        self._total = total
+        self._task = self._bar.add_task(self._name, total=total, count=self._count(), figures="")
+
+    def expect(self, total: int) -> None:
+        """Knows better how much there is."""
+        self._total = total
+        if self._task is not None:
+            self._bar.update(self._task, total=total)
 
     def advance(self, n: int, **figures: float) -> None:
         """Counts, and shows the newest figures."""
         self._done += n
-        seconds = time.monotonic() - self._began
-        rate = {f"{self._unit}/s": self._done / seconds} if seconds and self._unit == "examples" else {}
-        self._figures = "  ".join(f"{name} {value:.4g}" for name, value in {**rate, **figures}.items())
-        if self._task is not None:
-            self._bar.update(self._task, advance=n, figures=self._figures)
+        shown = [*self._rate(), *(f"{name} {value:.4g}" for name, value in figures.items())]
+        self._figures = "  ".join(shown)
+        if self._task is not None and not self._bar.disable:
+            self._bar.update(self._task, advance=n, count=self._count(), figures=self._figures)
 
     def close(self) -> None:
         """Ends the step."""
         if self._bar.disable:
             seconds = time.monotonic() - self._began
-            say(f"{self._name}: {self._done} {self._unit} in {seconds:.1f} s  {self._figures}")
-        elif self._task is not None:
+            done = size(self._done) if self._unit == "bytes" else f"{self._done} {self._unit}"
+            say(f"{self._name}: {done} in {seconds:.1f} s  {self._figures}".rstrip())
+        elif self._task is not None and self._total is None:
             self._bar.update(self._task, total=self._done)
+
+    def _count(self) -> str:
+        if self._unit == "bytes":
+            return f"{size(self._done)} of {size(self._total)}" if self._total else size(self._done)
+        return f"{self._done}/{'?' if self._total is None else self._total}"
+
+    def _rate(self) -> list[str]:
+        seconds = time.monotonic() - self._began
+        if not seconds or self._unit not in ("bytes", "examples"):
+            return []
+        recent = self._bar.tasks[self._task].speed if self._task is not None else None
+        rate = recent or self._done / seconds
+        return [f"{size(int(rate))}/s" if self._unit == "bytes" else f"examples/s {rate:.4g}"]

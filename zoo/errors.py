@@ -17,7 +17,6 @@ A message says what was expected, what was found, and what to try next.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -83,7 +82,36 @@ class TrainingError(ZooError, ArithmeticError):
     exit_code = 9
 
 
+_ALIKE = 0.5  # the least likeness (difflib's ratio) that is worth offering
+_AS_GOOD = 0.1  # names so much less like than the best are not offered beside it
+_UNSPOKEN = str.maketrans("", "", "-_.")
+
+
 def nearest_names(wanted: str, known: Iterable[str]) -> str:
-    """Returns " Did you mean a, b?" for the known names like `wanted`, or "" where none is."""
-    near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.5)
-    return f" Did you mean {', '.join(near)}?" if near else ""
+    """Returns " Did you mean a, b?" for the known names like `wanted`, or "" where none is.
+
+    Case, `-`, `_`, `.` and other parts between slashes do not hide a near name.
+
+    >>> nearest_names("VGG_61", ["vgg16", "slim/vgg_16", "resnet50"])
+    ' Did you mean vgg16, slim/vgg_16?'
+    """
+    mine = _spellings(wanted)
+    alike = {name: _likeness(mine, _spellings(name)) for name in known}
+    least = max(_ALIKE, max(alike.values(), default=0.0) - _AS_GOOD)
+    near = sorted((-value, len(name), name) for name, value in alike.items() if value >= least)
+    return f" Did you mean {', '.join(name for _, _, name in near[:3])}?" if near else ""
+
+
+def _spellings(name: str) -> set[str]:
+    """Returns the whole of a name and its parts, without what people write in one way or another."""
+    whole = name.casefold().translate(_UNSPOKEN)
+    return {whole, *(part for part in whole.split("/") if len(part) > 2)}  # a version number is like any other
+
+
+def _likeness(mine: set[str], theirs: set[str]) -> float:
+    import difflib  # here, for the sake of a quick `zoo list`
+
+    if mine & theirs:
+        return 1.0
+    matchers = [difflib.SequenceMatcher(None, one, other) for one in mine for other in theirs]
+    return max(match.ratio() if match.quick_ratio() >= _ALIKE else 0.0 for match in matchers)

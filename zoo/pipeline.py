@@ -23,12 +23,12 @@ from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
 from zoo.loading import load_artifact
 from zoo.progress import Progress, Silent
-from zoo.registry import InputSpec, find_entry
+from zoo.registry import InputSpec, find_loadable
 from zoo.runs.finishing import Outcome, Training, write_run
 from zoo.runs.job import Job, Origin, Settings
 from zoo.runs.record import free_name, new_run_folder, publish
 from zoo.runs.run import Run
-from zoo.store import pull
+from zoo.store import pull_entry
 from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
 from zoo.training import FitSettings, Part, fit, predict
 
@@ -203,9 +203,9 @@ def _load(model: str | keras.Model, preprocessing: InputSpec | None, examples: E
         return Origin(model.name, "memory", {}, preprocessing or _plain_spec(model, examples)), model
     if not isinstance(model, str):
         raise UsageError(f"Expected a model's name or a built keras.Model; got {type(model).__name__} {model!r}.")
-    entry = find_entry(model)
+    entry = find_loadable(model)
     digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
-    return Origin(entry.name, entry.source, digests, entry.input), load_artifact(pull(entry))
+    return Origin(entry.name, entry.source, digests, entry.input), load_artifact(pull_entry(entry))
 
 
 def _plain_spec(model: keras.Model, examples: Examples) -> InputSpec | None:

@@ -11,6 +11,9 @@ class Progress(Protocol):
     def start(self, total: int | None, unit: str) -> None:
         """Begins a step of `total` (None where that is not known) pieces of `unit`."""
 
+    def expect(self, total: int) -> None:
+        """The step turns out to have `total` pieces: a server has said how long its file is."""
+
     def advance(self, n: int, **figures: float) -> None:
         """`n` more pieces are done; `figures` are the newest values worth showing."""
 
@@ -22,6 +25,9 @@ class Silent:
     """A progress that nobody watches."""
 
     def start(self, total: int | None, unit: str) -> None:
+        """Does nothing."""
+
+    def expect(self, total: int) -> None:
         """Does nothing."""
 
     def advance(self, n: int, **figures: float) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from zoo.cli.describing import entry_pairs
 from zoo.cli.main import cli
 from zoo.cli.output import plain, size
 
@@ -38,17 +39,83 @@ def test_every_command_explains_its_options(command: str) -> None:
     assert "--json" in result.stdout
 
 
-def test_list_and_show() -> None:
-    assert "letters-cnn" in run("list").stdout
-    entries = json.loads(run("list", "--json").stdout)
-    assert [(entry["name"], entry["source"]) for entry in entries] == [("letters-cnn", "embedded")]
-    nothing = run("list", "vgg*")
+def test_list() -> None:
+    lines = run("list").stdout.splitlines()
+    assert lines[0].split() == [
+        "name", "source", "task", "input", "units", "parameters", "top-1", "size", "can", "summary",
+    ]  # fmt: skip
+    assert len(lines) == 1 + len(zoo.list_models())
+    cells = next(line for line in lines if line.startswith("vgg16 ")).split()
+    assert cells[:9] == [
+        "vgg16", "keras", "image-classification", "224x224x3", "16", "138,357,544", "71.3", "?", "pull",
+    ]  # fmt: skip
+    assert " 873.0 kB  load  Small" in run("list", "letters-cnn").stdout
+    nothing = run("list", "nothing*")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
-    assert "No model matches" in nothing.stderr
-    assert json.loads(run("list", "vgg*", "--json").stdout) == []
-    shown = run("show", "letters-cnn").stdout
-    assert "28x28x1 gray" in shown
+    assert "No model matches 'nothing*'" in nothing.stderr
+    assert json.loads(run("list", "nothing*", "--json").stdout) == []
+
+
+def test_list_for_machines() -> None:
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert list(rows) == [entry.name for entry in zoo.list_models()]
+    letters, vgg16, text = (rows[name] for name in ("letters-cnn", "vgg16", "tfhub/google/nnlm-en-dim50/2"))
+    assert (letters["source"], letters["can"], letters["bytes"]) == ("embedded", ["pull", "load"], 873_035)
+    assert (vgg16["source"], vgg16["can"], vgg16["top1"], vgg16["from"][:5]) == ("keras", ["pull"], 71.3, "keras")
+    assert (text["input"], text["top1"], text["output"]["features"]) == (None, None, 50)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("vgg* --sort params", ["vgg16", "vgg19"]),
+        ("--source keras --max-params 4M --sort params", ["mobilenet_v3_small", "mobilenet_v2"]),
+        # The figure of the second is unknown.
+        ("--source keras --max-params 4e6 --sort top1", ["mobilenet_v2", "mobilenet_v3_small"]),
+        ("*dim50/2 --task text-embedding", ["tfhub/google/nnlm-en-dim50/2"]),
+        ("onnx/vgg16-* --sort bytes", [f"onnx/vgg16-{each}" for each in ("12-int8", "12-qdq", "7", "12", "bn-7")]),
+        ("--task text-embedding --max-params 1k", []),
+    ],
+)
+def test_list_chooses_and_sorts(words: str, names: list[str]) -> None:
+    assert [row["name"] for row in json.loads(run("list", *words.split(), "--json").stdout)] == names
+
+
+def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
+    shown = run("show", "vgg16").stdout
+    assert "224x224x3 BGR" in shown
+    assert "x - [103.939, 116.779, 123.68]" in shown
+    assert "license               not published" in shown
+    assert "md5:64373286793e3c8b2b4e3219cbf3544b, published with the file" in shown
+    assert "keras 3.15.1" in shown
+    assert "zoo pull vgg16. This version cannot load it" in shown
     assert json.loads(run("show", "letters-cnn", "--json").stdout)["units"] == 6
+    assert "zoo transfer letters-cnn" in run("show", "letters-cnn").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tfhub/google/nnlm-en-dim50/2", ["no picture", "50 features", "unverified by publisher", "Kaggle"]),
+        ("caffe/resnet101", ["not be pulled", "numbers not published", "place: same OneDrive folder"]),
+        ("caffe/mobilenet_v1", ["x * 0.017 - [1.76698, 1.98526, 2.10256]", "published by others", "shorter side 256"]),
+        ("caffe/alexnet", ["resized to 256x256", "x - the mean picture", "others use 104, 117, 123"]),
+        ("slim/mobilenet_v3-small_224_1.0_float", ["colour order not published", "classes         not published"]),
+        ("slim/inception_v3", ["in it: inception_v3.ckpt", "logits; class 0 is background"]),
+        ("onnx/vgg16-7", ["(x * 0.00392157 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]", "553.4 MB"]),
+    ],
+)
+def test_show_copes_with_what_is_not_published(name: str, words: list[str]) -> None:
+    shown = run("show", name).stdout
+    assert [word for word in words if word not in shown] == []
+    assert "None" not in shown
+
+
+def test_every_model_can_be_shown() -> None:
+    for entry in zoo.list_models():
+        pairs = entry_pairs(entry)
+        assert ("name", entry.name) in pairs
+        assert not any("None" in value for name, value in pairs if not name.startswith("about")), entry.name
 
 
 def test_layers() -> None:
@@ -59,6 +126,23 @@ def test_layers() -> None:
     table = run("layers").stdout
     assert "always replaced" in table
     assert "multiply-adds" in table
+
+
+def test_layers_of_a_model_that_was_never_downloaded(home: Path) -> None:
+    result = run("layers", "vgg16", "--json")
+    units = json.loads(result.stdout)
+    assert (len(units), result.stderr) == (16, "")
+    assert sum(unit["params"] for unit in units) == zoo.find_entry("vgg16").params
+    assert not home.exists()
+
+
+def test_layers_of_another_sources_example_of_a_net_that_keras_has() -> None:
+    result = run("layers", "slim/mobilenet_v1_1.0_128", "--json")
+    units = json.loads(result.stdout)
+    assert len(units) == 28
+    assert (units[0]["output_shape"], units[-1]["output_shape"]) == ([64, 64, 32], [1001])  # of 128x128, and background
+    assert "MobileNet in keras.applications" in result.stderr
+    assert "may differ" in result.stderr
 
 
 def test_transfer_predict_and_runs(tmp_path: Path) -> None:
@@ -112,7 +196,18 @@ def test_plan_does_nothing(home: Path) -> None:
         ("transfer --data digts", 3, "Did you mean digits"),
         ("transfer --data digits:4", 8, "at least two"),
         ("transfer --out /proc/run", 6, "--out"),
+        ("transfer vgg16", 2, "zoo pull vgg16"),
+        ("list --source torchhub", 2, "keras, tfhub, slim, caffe, onnx, local, embedded"),
+        ("list --sort speed", 2, "top1, params, bytes"),
+        ("list --task cooking", 2, "image-classification"),
+        ("list --max-params many", 2, "such as 25M, 1.5e6 or 4000000"),
+        ("list --max-params -1", 2, "such as 25M"),
+        ("list --max-params nan", 2, "such as 25M"),
         ("show vgg61", 3, "zoo list"),
+        ("show VGG16", 3, "Did you mean vgg16"),
+        ("show ../vgg16", 2, "cannot be a model's name"),
+        ("layers slim/inception_v4", 2, "zoo show slim/inception_v4"),
+        ("layers onnx/yolov4", 2, "not published"),
         ("layers nothing", 3, "zoo list"),
         ("predict nothing picture.png", 3, "zoo runs"),
         ("fly", 2, "No such command 'fly'"),
@@ -127,7 +222,7 @@ def test_wrong_use_answers_well(words: str, code: int, message: str) -> None:
 
 
 def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "list_models", lambda pattern: 1 / 0, raising=False)
+    monkeypatch.setattr(zoo, "list_models", lambda *_, **__: 1 / 0, raising=False)
     result = run("list")
     assert result.exit_code == 1
     assert "fault of zoo" in result.stderr

@@ -80,6 +80,19 @@ def test_nearest_names_offers_at_most_three() -> None:
     assert offered.count("vgg") == 3
 
 
+@pytest.mark.parametrize("wanted", ["VGG16", "vgg-16", "vgg_16", "V.G.G.16", "keras/vgg16"])
+def test_nearest_names_sees_through_ways_of_writing(wanted: str) -> None:
+    assert nearest_names(wanted, ["resnet50", "slim/vgg_16", "vgg19"]) == " Did you mean slim/vgg_16?"
+
+
+def test_nearest_names_leaves_out_what_is_much_less_like_than_the_best() -> None:
+    assert nearest_names("resnet50", ["ResNet-50", "resnet101v2"]) == " Did you mean ResNet-50?"
+
+
+def test_nearest_names_takes_names_that_can_be_read_once() -> None:
+    assert nearest_names("a/vgg61", iter(["vgg16"])) == " Did you mean vgg16?"
+
+
 def test_nearest_names_is_silent_where_nothing_is_near() -> None:
     assert nearest_names("zebra", ["vgg16"]) == ""
     assert nearest_names("zebra", []) == ""

@@ -1,6 +1,6 @@
 """The index of pretrained models, and what one entry of it says."""
 
 from zoo.registry.entry import Entry, FileSpec, InputSpec, OutputSpec
-from zoo.registry.index import all_entries, find_entry, list_models
+from zoo.registry.index import all_entries, find_entry, find_loadable, list_models
 
-__all__ = ["Entry", "FileSpec", "InputSpec", "OutputSpec", "all_entries", "find_entry", "list_models"]
+__all__ = ["Entry", "FileSpec", "InputSpec", "OutputSpec", "all_entries", "find_entry", "find_loadable", "list_models"]

@@ -6,18 +6,18 @@ Plain data, read from JSON and checked field by field; nothing here opens a mode
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.errors import IntegrityError
 from zoo.names import name_fault, path_fault
+from zoo.registry.fields import Fields
 
 Source = Literal["keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded"]
 Color = Literal["RGB", "BGR", "gray"]
 Ability = Literal["pull", "load"]
 
-_SOURCES = ("keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded")
+SOURCES: tuple[Source, ...] = ("keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded")
 _ROLES = ("weights", "weights_notop", "model", "definition", "archive")
 _COLORS = ("RGB", "BGR", "gray")
 _RESIZES = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5")
@@ -65,14 +65,14 @@ class OutputSpec:
         classes: Number of classes; None for a model without a classifier, or where it is not published.
         labels: Name of the list of classes.
         logits: Whether scores come out before softmax; None where it is not published.
-        background: Whether class 0 stands for none of the others.
+        background: Whether class 0 stands for none of the others; None where it is not published.
         features: Length of the vector that a model without a classifier puts out.
     """
 
     classes: int | None = None
     labels: str | None = None
     logits: bool | None = False
-    background: bool = False
+    background: bool | None = False
     features: int | None = None
 
 
@@ -146,6 +146,18 @@ class Entry:
             return ("pull", "load")
         return ("pull",) if any(file.urls for file in self.files) else ()
 
+    @property
+    def top1(self) -> float | None:
+        """Returns the published top-1 accuracy on ImageNet in percent; None where there is none."""
+        error = self.metrics.get("imagenet_top1_error")
+        return self.metrics.get("imagenet_top1", None if error is None else round(100 - error, 2))
+
+    @property
+    def bytes(self) -> int | None:
+        """Returns the size of all files but headless weights, which repeat the others; None where one is unknown."""
+        sizes = [file.bytes for file in self.files if file.role != "weights_notop"]
+        return sum(size for size in sizes if size) if sizes and None not in sizes else None
+
     def to_json(self) -> dict[str, Any]:
         """Returns the entry with its name, as `registry.json` would spell it."""
         record = dataclasses.asdict(self)
@@ -161,15 +173,15 @@ def parse_entry(name: str, record: Any) -> Entry:
     """
     if fault := name_fault(name):
         raise IntegrityError(f"The registry has a model named {name!r}: {fault}.")
-    fields = _Fields(f"model {name!r}", record)
+    fields = Fields(f"model {name!r}", record)
     entry = Entry(
         name=name,
-        source=fields.choice("source", _SOURCES),
+        source=fields.choice("source", SOURCES),
         arch=fields.get("arch", str, None),
         task=fields.get("task", str),
         summary=fields.get("summary", str),
         files=tuple(_parse_file(name, file) for file in fields.get("files", list)),
-        input=_parse_input(name, fields.get("input", dict, None)),
+        input=_parse_input(name, fields.get("input", dict) if fields.given("input") else None),
         output=_parse_output(name, fields.get("output", dict)),
         metrics=_parse_metrics(name, fields.get("metrics", dict)),
         params=fields.count("params"),
@@ -184,12 +196,12 @@ def parse_entry(name: str, record: Any) -> Entry:
 
 
 def _parse_metrics(name: str, record: dict[str, Any]) -> dict[str, float]:
-    fields = _Fields(f"metrics of model {name!r}", record)
+    fields = Fields(f"metrics of model {name!r}", record)
     return {key: fields.number(key) for key in record}
 
 
 def _parse_file(name: str, record: Any) -> FileSpec:
-    fields = _Fields(f"a file of model {name!r}", record)
+    fields = Fields(f"a file of model {name!r}", record)
     spec = FileSpec(
         role=fields.choice("role", _ROLES),
         name=fields.get("name", str),
@@ -216,7 +228,7 @@ def _parse_file(name: str, record: Any) -> FileSpec:
 def _parse_input(name: str, record: Any) -> InputSpec | None:
     if record is None:
         return None
-    fields = _Fields(f"input of model {name!r}", record)
+    fields = Fields(f"input of model {name!r}", record)
     spec = InputSpec(
         size=fields.sizes("size", 3, optional=2),
         resizable=fields.get("resizable", bool, False),
@@ -243,102 +255,13 @@ def _parse_input(name: str, record: Any) -> InputSpec | None:
 
 
 def _parse_output(name: str, record: Any) -> OutputSpec:
-    fields = _Fields(f"output of model {name!r}", record)
+    fields = Fields(f"output of model {name!r}", record)
     spec = OutputSpec(
         classes=fields.count("classes"),
         labels=fields.get("labels", str, None),
         logits=fields.get("logits", bool, False) if fields.given("logits") else None,
-        background=fields.get("background", bool, False),
+        background=fields.get("background", bool, False) if fields.given("background") else None,
         features=fields.count("features"),
     )
     fields.refuse_rest()
     return spec
-
-
-_REQUIRED: Any = object()
-
-
-class _Fields:
-    """Takes checked fields out of a JSON object, and knows which were never asked for."""
-
-    def __init__(self, what: str, record: Any) -> None:
-        self.what = what
-        if not isinstance(record, dict):
-            raise IntegrityError(f"The registry's {what} is {record!r}; expected a JSON object.")
-        self._rest = dict(record)
-
-    def get(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
-        if key not in self._rest:
-            if default is _REQUIRED:
-                raise IntegrityError(f"The registry's {self.what} has no {key!r}.")
-            return default
-        value = self._rest.pop(key)
-        wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if wrong and not (value is None and default is None):
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {value!r}, of the wrong kind.")
-        return value
-
-    def choice(self, key: str, choices: tuple[Any, ...], default: Any = _REQUIRED) -> Any:
-        value = self.get(key, (str, type(None)), default)
-        if value not in choices:
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {value!r}; expected one of {choices}.")
-        return value
-
-    def sizes(self, key: str, count: int, *, optional: int = 0, default: Any = _REQUIRED) -> Any:
-        """Takes `count` whole numbers above 0, of which the first `optional` may be null."""
-        values = self.get(key, list, default)
-        if values is None:
-            return None
-        given = [value for number, value in enumerate(values) if value is not None or number >= optional]
-        if len(values) != count or not all(type(value) is int and value > 0 for value in given):
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected {count} sizes.")
-        return tuple(values)
-
-    def size_or_sizes(self, key: str) -> Any:
-        """Takes one whole number above 0, or two, or null."""
-        if type(self._rest.get(key)) is int:
-            return self.count(key)
-        return self.sizes(key, 2, default=None)
-
-    def given(self, key: str) -> bool:
-        """Says whether the field is there with a value, or not there at all; if null, takes it."""
-        if key in self._rest and self._rest[key] is None:
-            del self._rest[key]
-            return False
-        return True
-
-    def count(self, key: str) -> int | None:
-        """Takes a whole number above 0, or null."""
-        value: int | None = self.get(key, int, None)
-        if value is not None and value <= 0:
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {value!r}; expected a number above 0.")
-        return value
-
-    def number(self, key: str, default: Any = _REQUIRED) -> float:
-        return _finite(self.what, key, self.get(key, (int, float), default))
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        return tuple(_finite(self.what, key, value) for value in self.get(key, list, []))
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        values = self.get(key, list, [])
-        if not all(isinstance(value, str) for value in values):
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected strings.")
-        return tuple(values)
-
-    def texts(self, key: str) -> dict[str, str]:
-        """Takes an object of strings."""
-        values: dict[str, str] = self.get(key, dict, {})
-        if not all(isinstance(value, str) for value in values.values()):
-            raise IntegrityError(f"The registry's {self.what} has {key!r} = {values!r}; expected strings.")
-        return values
-
-    def refuse_rest(self) -> None:
-        if self._rest:
-            raise IntegrityError(f"The registry's {self.what} has unknown fields: {', '.join(sorted(self._rest))}.")
-
-
-def _finite(what: str, key: str, value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise IntegrityError(f"The registry's {what} has {key!r} = {value!r}; expected finite numbers.")
-    return float(value)

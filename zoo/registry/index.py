@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from collections.abc import Callable, Collection, Container
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import IntegrityError, NotFoundError, nearest_names
+from zoo.errors import IntegrityError, NotFoundError, UsageError, nearest_names
 from zoo.files import zoo_home
-from zoo.registry.entry import Entry, parse_entry
+from zoo.names import name_fault
+from zoo.registry.entry import SOURCES, Entry, Source, parse_entry
 
 SCHEMA = 1
 
@@ -57,24 +59,104 @@ def all_entries() -> dict[str, Entry]:
     return {**_shipped_entries(), **(read_registry(own) if own.exists() else {})}
 
 
-def list_models(pattern: str = "*") -> list[Entry]:
-    """Returns the entries whose name matches the wildcard `pattern`, sorted by name.
+def list_models(
+    pattern: str = "*",
+    *,
+    source: str | None = None,
+    task: str | None = None,
+    max_params: float | None = None,
+    among: Container[str] | None = None,
+    sort: str | None = None,
+) -> list[Entry]:
+    """Returns the entries whose name matches the wildcard `pattern`, in any case.
 
-    >>> [entry.name for entry in list_models("letters*")]
-    ['letters-cnn']
+    Args:
+        pattern: A name with the wildcards `*`, `?` and `[...]`.
+        source: Only entries from there, such as `keras`.
+        task: Only entries trained for that, such as `image-classification`.
+        max_params: Only entries known to have at most so many parameters.
+        among: Only entries of these names, such as `zoo.pulled_names()`.
+        sort: `top1` (the best first), `params` or `bytes` (the smallest first); what is not known comes last. None, and
+            among equals: by name.
+
+    Raises:
+        UsageError: No such source, task or order; the message names those there are.
+
+    >>> [entry.name for entry in list_models("vgg*", sort="params")]
+    ['vgg16', 'vgg19']
     """
     entries = all_entries()
-    return [entries[name] for name in sorted(entries) if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
+    _require("source", source, SOURCES)
+    _require("task", task, sorted({entry.task for entry in entries.values()}))
+    _require("sort", sort, tuple(_ORDERS))
+    chosen = [
+        entry
+        for name, entry in sorted(entries.items())
+        if fnmatch.fnmatchcase(name.lower(), pattern.lower())
+        and source in (None, entry.source)
+        and task in (None, entry.task)
+        and (among is None or name in among)
+        and (max_params is None or (entry.params is not None and entry.params <= max_params))
+    ]
+    return chosen if sort is None else sorted(chosen, key=_ORDERS[sort])
+
+
+def _require(what: str, value: str | None, known: Collection[str]) -> None:
+    if value is not None and value not in known:
+        near = nearest_names(value, known)
+        raise UsageError(f"Expected {what} to be one of {', '.join(known)}; got {value!r}.{near}")
+
+
+def _unknown_last(value: float | None) -> tuple[bool, float]:
+    return (value is None, 0.0 if value is None else value)
+
+
+_ORDERS: dict[str, Callable[[Entry], tuple[bool, float]]] = {
+    "top1": lambda entry: _unknown_last(None if entry.top1 is None else -entry.top1),
+    "params": lambda entry: _unknown_last(entry.params),
+    "bytes": lambda entry: _unknown_last(entry.bytes),
+}
+# Where a name without its source is looked for, one after the other: nearest to what this version loads first.
+_BARE_NAMES: tuple[Source, ...] = ("local", "embedded", "keras", "onnx", "caffe", "slim", "tfhub")
+_TFHUB = "https://tfhub.dev/"
 
 
 def find_entry(name: str) -> Entry:
-    """Returns the entry called `name`.
+    """Returns the entry called `name`: its whole name, a handle of TF Hub, or a name without its source.
 
     Raises:
+        UsageError: `name` cannot be a model's name.
         NotFoundError: There is none; the message offers the nearest names.
+
+    >>> find_entry("inception_v4").name
+    'slim/inception_v4'
+    >>> find_entry("https://tfhub.dev/google/nnlm-en-dim50/2?tf-hub-format=compressed").name
+    'tfhub/google/nnlm-en-dim50/2'
     """
     entries = all_entries()
-    if name not in entries:
-        near = nearest_names(name, entries)
-        raise NotFoundError(f"No model named {name!r} in the registry.{near} See: zoo list")
-    return entries[name]
+    wanted = name
+    if name.startswith(_TFHUB):
+        wanted = "tfhub/" + name.removeprefix(_TFHUB).partition("?")[0].rstrip("/")
+    for spelled in (wanted, *(f"{source}/{wanted}" for source in _BARE_NAMES)):
+        if spelled in entries:
+            return entries[spelled]
+    if fault := name_fault(wanted):
+        raise UsageError(f"{name!r} cannot be a model's name: {fault}. See: zoo list")
+    raise NotFoundError(f"No model named {name!r} in the registry.{nearest_names(wanted, entries)} See: zoo list")
+
+
+def find_loadable(name: str) -> Entry:
+    """Returns the entry called `name` if this version can load it as a Keras model; nothing is fetched.
+
+    Raises:
+        UsageError: It cannot; the message says what can be done with it.
+        NotFoundError: There is no such entry.
+    """
+    entry = find_entry(name)
+    if "load" in entry.can:
+        return entry
+    today = f"fetch its files: zoo pull {entry.name}" if "pull" in entry.can else f"tell of it: zoo show {entry.name}"
+    raise UsageError(
+        f"This version cannot load {entry.name!r} (source {entry.source}) as a Keras model. It can {today}. "
+        'What can be transferred says "load" in the column "can" of: zoo list'
+    )

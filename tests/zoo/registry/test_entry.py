@@ -28,6 +28,7 @@ def record() -> dict[str, Any]:
                 "hash_from": "publisher",
                 "bytes": 5,
                 "member": "x/y.h5",
+                "reported": "HTTP 403",
             }
         ],
         "input": {
@@ -42,13 +43,14 @@ def record() -> dict[str, Any]:
             "resize_to": [256, 250],
             "mean_file": "mean.npy",
         },
-        "output": {"classes": 1000, "labels": "imagenet1k", "logits": True, "background": True},
+        "output": {"classes": 1000, "labels": "imagenet1k", "logits": True, "background": True, "features": 7},
         "metrics": {"imagenet_top1": 71},
         "params": 138_357_544,
         "units": 16,
         "license": "MIT",
         "cite": "A paper",
         "from": "its page",
+        "sources": {"metrics": "a table"},
     }
 
 
@@ -98,12 +100,14 @@ def test_every_field_is_read() -> None:
         "mean.npy",
     )
     output = entry.output
-    assert (output.classes, output.labels, output.logits, output.background) == (
+    assert (output.classes, output.labels, output.logits, output.background, output.features) == (
         1000,
         "imagenet1k",
         True,
         True,
+        7,
     )
+    assert (file.reported, entry.sources) == ("HTTP 403", {"metrics": "a table"})
 
 
 def test_an_entry_survives_a_trip_through_json() -> None:
@@ -133,6 +137,72 @@ def test_what_an_entry_leaves_out_has_the_plain_meaning() -> None:
     assert (entry.input.color, entry.input.scale, entry.input.mean, entry.input.std) == ("RGB", 1.0, (), ())
     assert entry.input.size == (None, None, 3)
     assert (entry.arch, entry.params, entry.license, entry.origin) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        ("input", "input"),
+        ("input.scale", "scale"),
+        ("input.color", "color"),
+        ("input.resize_to", "resize_to"),
+        ("output.logits", "logits"),
+        ("output.background", "background"),
+        ("output.classes", "classes"),
+    ],
+)
+def test_what_is_not_published_is_null_and_stays_none(path: str, unknown: str) -> None:
+    entry = parse_entry("vgg16", changed(path, None))
+
+    owner = {"input": entry.input, "output": entry.output}[path.split(".")[0]] if "." in path else entry
+    assert getattr(owner, unknown) is None
+    spelled = json.loads(json.dumps(entry.to_json()))
+    del spelled["name"]
+    assert parse_entry("vgg16", spelled) == entry
+
+
+@pytest.mark.parametrize(
+    ("metrics", "top1"),
+    [
+        ({"imagenet_top1": 71.3, "imagenet_top1_error": 1}, 71.3),
+        ({"imagenet_top1_error": 30.64}, 69.36),
+        ({"letters_top1": 0.9}, None),
+        ({}, None),
+    ],
+)
+def test_top1_is_published_or_follows_from_the_error(metrics: dict[str, float], top1: float | None) -> None:
+    assert parse_entry("vgg16", changed("metrics", metrics)).top1 == top1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"),
+    [
+        ([("weights", 5), ("definition", 2)], 7),
+        ([("weights", 5), ("weights_notop", 3)], 5),  # the same weights again, without the classifier
+        ([("weights", 5), ("weights_notop", None)], 5),
+        ([("weights", 5), ("definition", None)], None),
+        ([], None),
+    ],
+)
+def test_the_size_is_that_of_all_files_but_headless_weights(sizes: list[Any], total: int | None) -> None:
+    files = [{"role": role, "name": role, "bytes": size} for role, size in sizes]
+
+    assert parse_entry("vgg16", changed("files", files)).bytes == total
+
+
+@pytest.mark.parametrize(
+    ("source", "urls", "can"),
+    [
+        ("embedded", [], ("pull", "load")),
+        ("keras", ["https://a/vgg16.h5"], ("pull",)),
+        ("caffe", [], ()),
+        ("local", [], ()),
+    ],
+)
+def test_can_tells_what_this_version_does_and_no_more(source: str, urls: list[str], can: tuple[str, ...]) -> None:
+    whole = changed("files.0.urls", urls) | {"source": source}
+
+    assert parse_entry("vgg16", whole).can == can
 
 
 @pytest.mark.parametrize("field", ["source", "task", "summary", "files", "input", "output", "metrics"])

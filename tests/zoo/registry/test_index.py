@@ -9,9 +9,11 @@ import keras
 import pytest
 
 import zoo.embedded
-from zoo.errors import IntegrityError, NotFoundError
+from zoo.errors import IntegrityError, NotFoundError, UsageError
 from zoo.files import sha256_of
-from zoo.registry import all_entries, find_entry, list_models
+from zoo.names import folded
+from zoo.registry import all_entries, find_entry, find_loadable, list_models
+from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.index import SCHEMA, read_registry, shipped_registry
 
 EMBEDDED = Path(zoo.embedded.__path__[0])
@@ -47,6 +49,37 @@ def test_the_shipped_registry_names_no_model_twice() -> None:
         return dict(pairs)
 
     json.loads(shipped_registry().read_text(encoding="utf-8"), object_pairs_hook=count)
+    names = list(read_registry(shipped_registry()))
+    assert len({folded(name) for name in names}) == len(names)
+
+
+def test_the_shipped_registry_has_all_that_was_published() -> None:
+    sources = Counter(entry.source for entry in read_registry(shipped_registry()).values())
+
+    assert sources == {"embedded": 1, "keras": 40, "slim": 60, "tfhub": 83, "caffe": 23, "onnx": 168}
+
+
+def test_names_in_the_shipped_registry_begin_with_their_source_but_for_what_keras_knows() -> None:
+    for name, model in read_registry(shipped_registry()).items():
+        assert name.startswith(f"{model.source}/") is (model.source not in ("embedded", "keras")), name
+
+
+def test_an_architecture_that_keras_can_build_has_as_many_units_in_every_entry() -> None:
+    shared = [model for model in read_registry(shipped_registry()).values() if model.arch in ARCHITECTURES]
+
+    assert {model.source for model in shared} == {"keras", "slim", "caffe", "onnx"}
+    for model in shared:
+        assert model.units == ARCHITECTURES[str(model.arch)].units, model.name
+    assert [model.name for model in shared if model.source == "keras"] == list(ARCHITECTURES)
+
+
+def test_facts_in_the_shipped_registry_say_where_they_are_from() -> None:
+    for name, model in read_registry(shipped_registry()).items():
+        assert model.origin, name
+        assert model.units is None or model.source == "embedded" or "units" in model.sources, name
+        for file in model.files:
+            assert (file.hash is None) is (file.hash_from is None), name
+            assert file.urls or file.reported or model.source == "embedded", name
 
 
 def test_embedded_files_are_those_that_the_registry_describes() -> None:
@@ -168,6 +201,122 @@ def test_list_models_gives_all_sorted_by_name(home: Path) -> None:
     names = [model.name for model in list_models()]
 
     assert names == sorted(all_entries())
+
+
+@pytest.fixture
+def measured(home: Path) -> None:
+    """Models whose order by name, accuracy, parameters and size all differ; of the last nothing is known."""
+    figures = {"m-a": (70.0, 30, 5), "m-b": (75.0, 20, 9), "m-c": (75.0, 10, 7), "m-d": (None, None, None)}
+    models = {}
+    for name, (top1, params, size) in figures.items():
+        files = [{"role": "model", "name": "a.onnx", "bytes": size}]
+        metrics = {} if top1 is None else {"imagenet_top1": top1}
+        models[name] = {**entry(), "files": files, "metrics": metrics, "params": params}
+    write_own(home, models)
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (None, ["m-a", "m-b", "m-c", "m-d"]),
+        ("top1", ["m-b", "m-c", "m-a", "m-d"]),
+        ("params", ["m-c", "m-b", "m-a", "m-d"]),
+        ("bytes", ["m-a", "m-c", "m-b", "m-d"]),
+    ],
+)
+def test_models_are_sorted_with_the_unknown_last_and_ties_by_name(sort: str | None, expected: list[str]) -> None:
+    assert [model.name for model in list_models("m-*", sort=sort)] == expected
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("most", [20, 2e1])
+def test_at_most_so_many_parameters_leaves_out_who_does_not_tell(most: float) -> None:
+    assert [model.name for model in list_models("m-*", max_params=most)] == ["m-b", "m-c"]
+
+
+def test_models_are_chosen_by_source_and_task() -> None:
+    assert {model.source for model in list_models(source="slim")} == {"slim"}
+    assert len(list_models(task="text-embedding")) == 12  # of TF Hub
+    assert list_models("*", source="keras", task="text-embedding") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"source": "kears"}, "keras, tfhub, slim, caffe, onnx, local, embedded; got 'kears'. Did you mean keras?"),
+        ({"task": "image-clasification"}, "Did you mean image-classification?"),
+        ({"sort": "accuracy"}, "one of top1, params, bytes; got 'accuracy'"),
+    ],
+)
+def test_a_wrong_choice_names_the_valid_ones(options: Any, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        list_models(**options)
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("vgg16", "vgg16"),  # the whole name wins over caffe/vgg16
+        ("caffe/vgg16", "caffe/vgg16"),
+        ("inception_v4", "slim/inception_v4"),
+        ("alexnet", "caffe/alexnet"),
+        ("vgg16-7", "onnx/vgg16-7"),
+        ("google/nnlm-en-dim50/2", "tfhub/google/nnlm-en-dim50/2"),
+        ("https://tfhub.dev/google/nnlm-en-dim50/2", "tfhub/google/nnlm-en-dim50/2"),
+        ("https://tfhub.dev/google/nnlm-en-dim50/2?tf-hub-format=compressed", "tfhub/google/nnlm-en-dim50/2"),
+    ],
+)
+def test_a_model_is_found_by_its_name_its_handle_or_its_name_without_source(said: str, name: str) -> None:
+    assert find_entry(said).name == name
+
+
+def test_of_two_sources_the_nearer_one_answers_to_a_bare_name(home: Path) -> None:
+    write_own(home, {"slim/net": entry("slim's"), "onnx/net": entry("onnx's"), "local/vgg_16": entry("mine")})
+
+    assert find_entry("net").name == "onnx/net"
+    assert find_entry("vgg_16").name == "local/vgg_16"  # before slim/vgg_16
+
+
+@pytest.mark.parametrize("name", ["my net", "", "../vgg16", "https://example.org/a", "a/b.json", "con"])
+def test_a_name_that_none_can_have_is_wrong_use(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a model's name: "):
+        find_entry(name)
+
+
+@pytest.mark.parametrize(
+    ("said", "offered"),
+    [
+        ("VGG16", "vgg16"),
+        ("ResNet-50", "resnet50"),
+        ("efficientnet-b0", "efficientnetb0"),
+        ("keras/vgg16", "vgg16"),
+        ("mobilenet_v1_100_224", "tfhub/google/imagenet/mobilenet_v1_100_224/classification/5"),
+    ],
+)
+def test_a_name_written_in_another_way_is_offered_as_it_is_here(said: str, offered: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        find_entry(said)
+
+    assert f"Did you mean {offered}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("vgg16", "zoo pull vgg16"), ("alexnet", "zoo pull caffe/alexnet"), ("zfnet", "zoo show caffe/")],
+)
+def test_what_cannot_be_loaded_is_refused_with_what_can_be_done(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match="cannot load") as caught:
+        find_loadable(name)
+
+    assert words in str(caught.value)
+    assert "zoo list" in str(caught.value)
+
+
+def test_the_default_model_can_be_loaded() -> None:
+    assert find_loadable("letters-cnn").name == "letters-cnn"
 
 
 def test_an_unknown_name_offers_the_near_ones_and_the_next_command() -> None:

@@ -1,0 +1,128 @@
+"""A model of the registry in words: a row of `zoo list`, the lines of `zoo show`. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.cli.output import number, size
+
+from zoo.registry import Entry, FileSpec, InputSpec, OutputSpec
+
+UNPUBLISHED = "not published"
+_HASHED_BY = {"publisher": "published with the file", "third_party": "published by others; unverified by publisher"}
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Returns a shape as in 28x28x1, with ? where any size will do."""
+    return "x".join("?" if each is None else str(each) for each in shape)
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Returns what machines are told about an entry: what the registry says, and what follows from it."""
+    return {**entry.to_json(), "can": list(entry.can), "top1": entry.top1, "bytes": entry.bytes}
+
+
+def entry_row(entry: Entry) -> dict[str, str]:
+    """Returns the cells of an entry's row by column; what can be loaded can be pulled too."""
+    return {
+        "name": entry.name,
+        "source": entry.source,
+        "task": entry.task,
+        "input": shape_text(entry.input.size) if entry.input else "?",
+        "units": number(entry.units),
+        "parameters": number(entry.params),
+        "top-1": "?" if entry.top1 is None else f"{entry.top1:g}",
+        "size": size(entry.bytes),
+        "can": entry.can[-1] if entry.can else "-",
+        "summary": entry.summary,
+    }
+
+
+def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
+    """Returns names and values of all that is known about an entry, and where it was read."""
+    nowhere = "ships with zoo" if entry.source == "embedded" else "no address is published"
+    return [
+        ("name", entry.name),
+        ("summary", entry.summary),
+        ("can", _today(entry)),
+        ("source", entry.source),
+        ("architecture", entry.arch or UNPUBLISHED),
+        ("task", entry.task),
+        *_input_pairs(entry.input),
+        *_output_pairs(entry.output),
+        ("parameters", UNPUBLISHED if entry.params is None else number(entry.params)),
+        ("units", "not counted" if entry.units is None else number(entry.units)),
+        *((key, f"{value:g}") for key, value in entry.metrics.items()),
+        *([] if entry.metrics else [("accuracy", UNPUBLISHED)]),
+        ("size", UNPUBLISHED if entry.bytes is None else size(entry.bytes)),
+        ("license", entry.license or UNPUBLISHED),
+        ("cite", entry.cite or UNPUBLISHED),
+        ("facts from", entry.origin or "not recorded"),
+        *((f"about {field}", source) for field, source in entry.sources.items()),
+        *(pair for file in entry.files for pair in _file_pairs(file, nowhere)),
+    ]
+
+
+def _today(entry: Entry) -> str:
+    if "load" in entry.can:
+        return f"be transferred: zoo transfer {entry.name}"
+    if "pull" in entry.can:
+        return f"be pulled: zoo pull {entry.name}. This version cannot load it, so not transfer it either"
+    return "not be pulled, for no address is published; this version cannot load it"
+
+
+def _input_pairs(spec: InputSpec | None) -> list[tuple[str, str]]:
+    if spec is None:
+        return [("input", f"no picture, or {UNPUBLISHED}")]
+    resizable = "lower units take other sizes" if spec.resizable else "other sizes: not known to work"
+    color = spec.color or f"colour order {UNPUBLISHED}"
+    pairs = [("input", f"{shape_text(spec.size)} {color}; {resizable}"), ("preprocessing", _preprocessing(spec))]
+    return pairs + ([("mean picture", spec.mean_file)] if spec.mean_file else [])
+
+
+def _preprocessing(spec: InputSpec) -> str:
+    """Returns the way to the right size, and to the right numbers."""
+    fit = "stretched"
+    if spec.fit == "center_crop":
+        to = spec.resize_to
+        side = "the size" if to is None else f"shorter side {to}" if isinstance(to, int) else shape_text(to)
+        fit = f"resized to {side}, then centre crop"
+    return f"{fit}, {spec.resize}; {_formula(spec)}"
+
+
+def _formula(spec: InputSpec) -> str:
+    """Returns how pixel values x, 0..255, become what the model sees."""
+    if spec.scale is None:
+        return f"numbers {UNPUBLISHED}"
+    text = "x" if spec.scale == 1 else f"x * {spec.scale:.6g}"
+    if spec.mean or spec.mean_file:
+        text += f" - {_values(spec.mean) if spec.mean else 'the mean picture'}"
+    return f"({text}) / {_values(spec.std)}" if spec.std else text
+
+
+def _values(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:g}' for value in values)}]"
+
+
+def _output_pairs(output: OutputSpec) -> list[tuple[str, str]]:
+    if output.features:
+        return [("output", f"{output.features} features")]
+    if output.classes is None:
+        return [("classes", UNPUBLISHED)]
+    scores = {True: "logits", False: "probabilities", None: f"logits or probabilities: {UNPUBLISHED}"}[output.logits]
+    first = {True: "; class 0 is background", False: "", None: f"; whether class 0 is background: {UNPUBLISHED}"}
+    labels = output.labels or f"labels {UNPUBLISHED}"
+    return [("classes", f"{number(output.classes)} ({labels}); {scores}{first[output.background]}")]
+
+
+def _file_pairs(file: FileSpec, nowhere: str) -> list[tuple[str, str]]:
+    hashed = f"{file.hash}, {_HASHED_BY[file.hash_from or 'publisher']}" if file.hash else "unverified by publisher"
+    reported = f"reported: {file.reported}" if file.urls else f"{nowhere}; {file.reported}"
+    return [
+        (f"file ({file.role})", f"{file.name}, {f'size {UNPUBLISHED}' if file.bytes is None else size(file.bytes)}"),
+        ("", hashed),
+        *([("", f"in it: {file.member}")] if file.member else []),
+        *(("", url) for url in file.urls),
+        *([("", reported)] if file.reported else [] if file.urls else [("", nowhere)]),
+    ]
