@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from zoo.cli.commands import layers, list_, predict, runs, show, transfer
+from zoo.cli.keeping import gc, pull, rm, verify, where
 
 from zoo.errors import ZooError
 
@@ -65,7 +66,7 @@ def cli(debug: bool) -> None:
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
-for command in (list_, show, layers, transfer, predict, runs):
+for command in (list_, show, layers, pull, where, verify, rm, gc, transfer, predict, runs):
     cli.add_command(command)
 
 
@@ -74,19 +75,26 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    _say_how_to_go_on()
+    sys.exit(143)  # as an exception, so that what is half written is removed
+
+
+def _say_how_to_go_on() -> None:
+    click.secho("Interrupted. What was fetched or computed is kept; run the same command again.", err=True, fg="red")
+
+
 def main() -> None:
     """Runs the command line and exits; an interruption ends with 130."""
     signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half written is removed
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(prog_name="zoo", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.secho(
-            "Interrupted. Features that were computed are kept; run the same command again.", err=True, fg="red"
-        )
+        _say_how_to_go_on()
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nobody is left to tell

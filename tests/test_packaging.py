@@ -16,8 +16,8 @@ SITE = next(path for path in sys.path if path.endswith("site-packages"))
 PROBE = """
 import zoo, zoo.cli.main, zoo.converters
 from zoo.registry.index import shipped_registry
-from zoo.store import pull
-artifact = pull(zoo.find_entry("letters-cnn"))
+from zoo.store import pull_entry
+artifact = pull_entry(zoo.find_entry("letters-cnn"))
 print(zoo.__file__, zoo.cli.__file__, zoo.converters.__file__, shipped_registry(), artifact.files["model"], sep="\\n")
 """
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import IntegrityError, NotFoundError
 from zoo.files import sha256_of
 from zoo.registry import Entry
+from zoo.store.artifact import Artifact
 
 _FOLDER = Path(__file__).parent.parent / "embedded"
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """The verified files of one entry on this machine, by role."""
-
-    entry: Entry
-    files: dict[str, Path]
-
-
-def pull(entry: Entry) -> Artifact:
-    """Returns the verified files of `entry`.
+def embedded_artifact(entry: Entry) -> Artifact:
+    """Returns the verified files of an embedded `entry`.
 
     Raises:
-        NotFoundError: The entry's files are not on this machine.
+        NotFoundError: A file is missing from the package.
         IntegrityError: A file is not the one that the registry describes.
     """
-    if entry.source != "embedded":
-        raise NotFoundError(
-            f"Model {entry.name!r} comes from {entry.source!r}, which this version cannot fetch. See: zoo list"
-        )
     files = {}
     for spec in entry.files:
         path = _FOLDER / spec.name

@@ -1,0 +1,34 @@
+"""Artifacts: the verified files of one model, ready to be read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.registry import Entry
+from zoo.store.locks import in_use
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The verified files of one entry on this machine.
+
+    Attributes:
+        entry: The entry.
+        files: Paths by role. In the store they are named by their content; the entry has their published names.
+        folder: Where the entry's archive was extracted, if it has one.
+    """
+
+    entry: Entry
+    files: dict[str, Path]
+    folder: Path | None = None
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keeps the files from being removed (`zoo rm`, `zoo gc`) while they are read."""
+        with contextlib.ExitStack() as stack:
+            for path in self.files.values():
+                stack.enter_context(in_use(path))
+            yield

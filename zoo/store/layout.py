@@ -1,0 +1,136 @@
+"""Where the store keeps what: the folders below `$ZOO_HOME`, and whether this version may write there.
+
+blobs/sha256/<hex>     verified files, named by their content; shared by all models
+about/<hex>.json       what is known of a blob: its other digests, where it came from, when it was last checked
+artifacts/<name>.json  which blobs are a model's
+extracted/<hex>/       the members of an archive, in their folders
+corrupt/               blobs that did not match their names, kept for a look
+locks/, tmp/           advisory locks, and what is not finished
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.files import make_folder, write_bytes, zoo_home
+from zoo.names import folded
+
+SCHEMA = 1
+
+_log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one store.
+
+    Attributes:
+        home: The folder of all that `zoo` keeps.
+    """
+
+    home: Path
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of verified files."""
+        return self.home / "blobs" / "sha256"
+
+    @property
+    def about(self) -> Path:
+        """The folder of what is known of blobs."""
+        return self.home / "about"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of what was pulled, by model."""
+        return self.home / "artifacts"
+
+    @property
+    def extracted(self) -> Path:
+        """The folder of extracted archives."""
+        return self.home / "extracted"
+
+    @property
+    def corrupt(self) -> Path:
+        """The folder of damaged blobs."""
+        return self.home / "corrupt"
+
+    @property
+    def tmp(self) -> Path:
+        """The folder of what is not finished; in the same file system as the blobs, unless a user moved those."""
+        return self.home / "tmp"
+
+    def artifact(self, name: str) -> Path:
+        """Returns where the record of the model `name` is."""
+        return self.artifacts / f"{name}.json"
+
+    def lock(self, *words: str) -> Path:
+        """Returns the lock file for what `words` name."""
+        return self.home / "locks" / f"{short_key(*words)}.lock"
+
+
+def layout() -> Layout:
+    """Returns the paths of the store in `$ZOO_HOME`. Nothing is created or looked at."""
+    return Layout(zoo_home())
+
+
+def short_key(*words: str) -> str:
+    """Returns a file name for what `words` name, the same whatever their case."""
+    return hashlib.sha256("\0".join(folded(word) for word in words).encode()).hexdigest()[:20]
+
+
+def prepare(paths: Layout) -> None:
+    """Makes the store's folders, and refuses one that is not this version's to write.
+
+    Raises:
+        IntegrityError: A newer version of zoo wrote the store.
+        DiskError: It cannot be written.
+    """
+    refuse_newer(paths)
+    for folder in (paths.blobs, paths.about, paths.artifacts, paths.tmp):
+        make_folder(folder)
+    marker = paths.home / "store.json"
+    if not marker.exists():
+        write_bytes(marker, json.dumps({"schema": SCHEMA}).encode() + b"\n")
+    _warn_of_other_writers(paths.home)
+
+
+def refuse_newer(paths: Layout) -> None:
+    """Raises `IntegrityError` where a newer version of zoo wrote the store."""
+    try:
+        record = json.loads((paths.home / "store.json").read_bytes())
+        found = record["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # not there yet, or not readable: the records themselves say their version too
+    if type(found) is int and found > SCHEMA:
+        raise IntegrityError(
+            f"The store {paths.home} has schema {found}; this version of zoo writes schema {SCHEMA}. "
+            "Upgrade zoo (pip install --upgrade zoo-transfer), or set ZOO_HOME to another folder."
+        )
+
+
+@functools.cache
+def _warn_of_other_writers(home: Path) -> None:
+    """Says once a process that others could put files here: what is loaded from the store is trusted."""
+    status = home.stat()
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        _log.warning("The store %s belongs to another user (uid %d), who can change its files.", home, status.st_uid)
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        _log.warning("Everybody can write to the store %s. Mend it: chmod o-w %s", home, home)
+
+
+def refuse_link(path: Path) -> None:
+    """Raises `UnsafeFileError` where `path` is a symbolic link: the store makes none, so somebody planted it."""
+    if path.is_symlink():
+        raise UnsafeFileError(
+            f"{path} is a symbolic link; the store makes none. Look at where it leads ({path.readlink()}), remove it, "
+            "and run the same command again."
+        )

@@ -1,0 +1,172 @@
+"""Records: which blobs are a model's, and who vouches for them. One small JSON file a model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import IntegrityError
+from zoo.files import disk_errors, write_bytes
+from zoo.names import name_fault, path_fault
+from zoo.store.archives import Member
+from zoo.store.blobs import is_digest
+from zoo.store.layout import SCHEMA, Layout, layout, refuse_link
+
+_log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of a model, as it was pulled.
+
+    Attributes:
+        role: What it is for.
+        name: Its name, as published.
+        blob: Its sha256 (hex), which is the name of its blob.
+        bytes: Its size.
+        published: The hash that it was checked by, such as `md5:...`; None where nobody published one.
+        hash_from: Who published that hash: `publisher` or `third_party`.
+        url: Where it came from.
+        fetched: When, as an ISO time.
+        members: For an archive, what was in it; else None.
+    """
+
+    role: str
+    name: str
+    blob: str
+    bytes: int
+    published: str | None = None
+    hash_from: str | None = None
+    url: str | None = None
+    fetched: str | None = None
+    members: tuple[Member, ...] | None = None
+
+    @property
+    def vouched(self) -> str:
+        """Returns who vouches for the bytes, for people."""
+        if self.published is None:
+            return "unverified by publisher"
+        kind = self.published.partition(":")[0]
+        return f"{kind} by {'its publisher' if self.hash_from == 'publisher' else 'a third party'}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was pulled of one model.
+
+    Attributes:
+        name: The model's name in the registry.
+        files: Its files.
+    """
+
+    name: str
+    files: tuple[StoredFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Returns the size of its files, as they were fetched."""
+        return sum(file.bytes for file in self.files)
+
+    def file(self, name: str) -> StoredFile | None:
+        """Returns its file of that name."""
+        return next((file for file in self.files if file.name == name), None)
+
+
+def write_record(paths: Layout, record: Record) -> None:
+    """Writes a record, wholly or not at all."""
+    document = {"schema": SCHEMA, **dataclasses.asdict(record)}
+    path = paths.artifact(record.name)
+    refuse_link(path)
+    write_bytes(path, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def read_record(paths: Layout, name: str, *, mend: bool = False) -> Record | None:
+    """Returns what was pulled of the model `name`, or None.
+
+    Args:
+        paths: The store.
+        name: The model.
+        mend: Take a damaged record for none, because it is written anew.
+
+    Raises:
+        IntegrityError: The record is damaged, or a newer version of zoo wrote it.
+        UnsafeFileError: The record is a link.
+    """
+    path = paths.artifact(name)
+    refuse_link(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        document: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is int and schema > SCHEMA:
+        raise IntegrityError(
+            f"{path} has schema {schema}; this version of zoo reads schema {SCHEMA}. "
+            "Upgrade zoo: pip install --upgrade zoo-transfer"
+        )
+    try:
+        return _parse(name, document)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if mend:
+            _log.warning("%s is damaged; it is made anew.", path)
+            return None
+        raise IntegrityError(f"{path} is damaged: it is no record of a model. Mend it: zoo pull {name}") from error
+
+
+def _parse(name: str, document: dict[str, Any]) -> Record:
+    files = []
+    for each in document["files"]:
+        members = each.pop("members")
+        parsed = None if members is None else tuple(Member(**member) for member in members)
+        file = StoredFile(**each, members=parsed)
+        if not is_digest(file.blob) or path_fault(file.name) or type(file.bytes) is not int:
+            raise ValueError
+        if any(path_fault(member.path) or not is_digest(member.sha256) for member in parsed or ()):
+            raise ValueError
+        files.append(file)
+    if document["name"] != name or not files:
+        raise ValueError
+    return Record(name, tuple(files))
+
+
+def record_names(paths: Layout) -> list[str]:
+    """Returns the names of all models of which something was pulled; their records may yet be damaged."""
+    found = (path.relative_to(paths.artifacts).as_posix() for path in paths.artifacts.rglob("*.json"))
+    names = (name.removesuffix(".json") for name in found)
+    return sorted(name for name in names if name_fault(name) is None)
+
+
+def pulled_names() -> frozenset[str]:
+    """Returns the names of all models of which something was pulled into `$ZOO_HOME`.
+
+    >>> "vgg16" in pulled_names()
+    False
+    """
+    return frozenset(record_names(layout()))
+
+
+def remove_record(paths: Layout, name: str) -> None:
+    """Removes a model's record, and the folders that only it kept."""
+    path = paths.artifact(name)
+    with disk_errors(path):
+        path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == paths.artifacts or _has_names(folder):
+            return
+        with contextlib.suppress(OSError):  # another process has just put something there
+            folder.rmdir()
+
+
+def _has_names(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is not None
