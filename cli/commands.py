@@ -85,7 +85,7 @@ def list_(pattern: str, pulled: bool, as_json: bool, **options: Any) -> None:
         list(rows[0]),
         [list(row.values()) for row in rows],
         right={"input", "units", "parameters", "top-1", "size"},
-        wide={"summary"},
+        wide={"source", "task", "input", "units", "summary"},
     )
 
 
