@@ -33,7 +33,8 @@ def load_artifact(artifact: Artifact) -> keras.Model:
     if path is None or path.suffix != ".keras":
         raise UsageError(f"Model {artifact.entry.name!r} has no .keras file; this version loads no other format.")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with artifact.reading():
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise IntegrityError(f"{path} cannot be loaded as a Keras model: {error}") from error
 

@@ -229,6 +229,8 @@ class _Download:
         if wanted.bytes is not None and total is not None and total != wanted.bytes:
             raise FetchError(f"expected {wanted.bytes} bytes, it has {total} ({answer.content_type})", corrupt=True)
         if known := partial.origin:
+            if known.etag and answer.etag and known.etag != answer.etag:
+                raise FetchError(f"what came before was of {known.etag}, this is of {answer.etag}", corrupt=True)
             if total is not None and known.total is not None and total != known.total:
                 raise FetchError(f"it had {known.total} bytes before, now {total}", corrupt=True)
             return

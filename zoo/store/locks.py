@@ -89,6 +89,12 @@ def for_removal(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def is_in_use(path: Path) -> bool:
+    """Returns whether somebody reads the blob `path` at this moment."""
+    with for_removal(path) as free:
+        return not free and path.exists()
+
+
 def _open_blob(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))

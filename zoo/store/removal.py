@@ -15,7 +15,7 @@ from zoo.registry import all_entries
 from zoo.store.blobs import Blobs, is_digest
 from zoo.store.inventory import pulled_name
 from zoo.store.layout import Layout, layout, prepare, refuse_newer
-from zoo.store.locks import for_removal, locked
+from zoo.store.locks import for_removal, is_in_use, locked
 from zoo.store.partial import is_abandoned
 from zoo.store.records import read_record, record_names, remove_record
 
@@ -150,7 +150,11 @@ def _spare_blobs(paths: Layout, grace: float, dry_run: bool) -> list[Removal]:
 def _spare_folders(paths: Layout) -> list[Removal]:
     known = _mentioned(paths)
     folders = (path for path in _children(paths.extracted) if is_digest(path.name) and path.name not in known)
-    return [_folder_removal(path, "extracted files of no model") for path in folders if _age(path) >= _GRACE]
+    return [
+        _folder_removal(path, "extracted files of no model")
+        for path in folders
+        if _age(path) >= _GRACE and not is_in_use(Blobs(paths).path(path.name))
+    ]
 
 
 def _given_up(paths: Layout) -> list[Removal]:

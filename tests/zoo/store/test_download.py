@@ -177,6 +177,26 @@ def test_d07_a_file_that_changed_meanwhile_starts_again(
     ]  # fmt: skip
 
 
+def test_d07_a_server_that_ignores_the_validator_is_found_out_by_its_answer(
+    web: Web, add_model: AddModel, puller: Puller
+) -> None:
+    """It sends the rest of another file of the same size; without a hash, nothing else would tell."""
+    url = web.put("/net.bin", DATA, etag='"two"')
+
+    def old_half(handler: Any, resource: Any) -> None:
+        handler.send(200, OLD[:1000], {"ETag": '"one"'}, length=len(OLD))
+        handler.reset()
+
+    def new_rest(handler: Any, resource: Any) -> None:
+        headers = {"ETag": '"two"', "Content-Range": f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"}
+        handler.send(206, DATA[1000:], headers)
+
+    web.files["/net.bin"].script += [old_half, new_rest]
+    add_model("net", file(DATA, url, name="net.bin", hash=None))
+    puller.succeeds(DATA)
+    assert [seen.headers.get("Range") for seen in web.seen] == [None, "bytes=1000-", None]
+
+
 def leave_partial(home: Path, url: str, data: bytes, *, hash: str | None, etag: str | None, total: int | None) -> None:
     """Leaves what a killed process leaves."""
     from zoo.store.download import Wanted
