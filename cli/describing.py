@@ -10,7 +10,12 @@ from zoo.cli.output import number, size
 from zoo.registry import Entry, FileSpec, InputSpec, OutputSpec
 
 UNPUBLISHED = "not published"
-_HASHED_BY = {"publisher": "published with the file", "third_party": "published by others; unverified by publisher"}
+_ZOO_FITS = {"stretch": "stretches", "center_crop": "crops"}
+_HASHED_BY = {
+    "publisher": "published with the file",
+    "third_party": "published by others; unverified by publisher",
+    None: "published; by whom is not recorded",
+}
 
 
 def shape_text(shape: Sequence[int | None]) -> str:
@@ -53,7 +58,7 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
         *_output_pairs(entry.output),
         ("parameters", UNPUBLISHED if entry.params is None else number(entry.params)),
         ("units", "not counted" if entry.units is None else number(entry.units)),
-        *((key, f"{value:g}") for key, value in entry.metrics.items()),
+        *((key, _percent(key, value)) for key, value in entry.metrics.items()),
         *([] if entry.metrics else [("accuracy", UNPUBLISHED)]),
         ("size", UNPUBLISHED if entry.bytes is None else size(entry.bytes)),
         ("license", entry.license or UNPUBLISHED),
@@ -62,6 +67,11 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
         *((f"about {field}", source) for field, source in entry.sources.items()),
         *(pair for file in entry.files for pair in _file_pairs(file, nowhere)),
     ]
+
+
+def _percent(metric: str, value: float) -> str:
+    """Returns a published figure in percent; those of other data than ImageNet are recorded as shares of 1."""
+    return f"{value if metric.startswith('imagenet_') else 100 * value:g} %"
 
 
 def _today(entry: Entry) -> str:
@@ -77,18 +87,29 @@ def _input_pairs(spec: InputSpec | None) -> list[tuple[str, str]]:
         return [("input", f"no picture, or {UNPUBLISHED}")]
     resizable = "lower units take other sizes" if spec.resizable else "other sizes: not known to work"
     color = spec.color or f"colour order {UNPUBLISHED}"
-    pairs = [("input", f"{shape_text(spec.size)} {color}; {resizable}"), ("preprocessing", _preprocessing(spec))]
-    return pairs + ([("mean picture", spec.mean_file)] if spec.mean_file else [])
+    return [
+        ("input", f"{shape_text(spec.size)} {color}; {resizable}"),
+        ("resizing", _resizing(spec)),
+        ("preprocessing", _formula(spec)),
+        *([("mean picture", spec.mean_file)] if spec.mean_file else []),
+    ]
 
 
-def _preprocessing(spec: InputSpec) -> str:
-    """Returns the way to the right size, and to the right numbers."""
-    fit = "stretched"
+def _resizing(spec: InputSpec) -> str:
+    """Returns the way to the right size, and which part of it is zoo's own choice."""
+    if None in spec.size[:2]:
+        return "none; any size will do"
+    zoo_fits = f"zoo {_ZOO_FITS[spec.applied_fit]}"
+    if spec.fit is None and spec.resize is None:
+        return f"{UNPUBLISHED}; {zoo_fits}, {spec.applied_resize}"
+    fit = "stretched" if spec.fit else f"whether cropped: {UNPUBLISHED}, {zoo_fits}"
     if spec.fit == "center_crop":
         to = spec.resize_to
         side = "the size" if to is None else f"shorter side {to}" if isinstance(to, int) else shape_text(to)
         fit = f"resized to {side}, then centre crop"
-    return f"{fit}, {spec.resize}; {_formula(spec)}"
+    if spec.resize is None:
+        return f"{fit}; interpolation {UNPUBLISHED}, zoo takes {spec.applied_resize}"
+    return f"{fit}; {spec.resize}"
 
 
 def _formula(spec: InputSpec) -> str:
@@ -117,7 +138,7 @@ def _output_pairs(output: OutputSpec) -> list[tuple[str, str]]:
 
 
 def _file_pairs(file: FileSpec, nowhere: str) -> list[tuple[str, str]]:
-    hashed = f"{file.hash}, {_HASHED_BY[file.hash_from or 'publisher']}" if file.hash else "unverified by publisher"
+    hashed = f"{file.hash}, {_HASHED_BY[file.hash_from]}" if file.hash else "unverified by publisher"
     reported = f"reported: {file.reported}" if file.urls else f"{nowhere}; {file.reported}"
     return [
         (f"file ({file.role})", f"{file.name}, {f'size {UNPUBLISHED}' if file.bytes is None else size(file.bytes)}"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
-from zoo.cli.output import Bar, say, show_json, show_pairs, show_table, size
+from zoo.cli.output import Bar, number, say, show_json, show_pairs, show_table, size
 
 import zoo
 from zoo.errors import DiskError, IntegrityError, ZooError
@@ -40,94 +40,113 @@ def pull(names: Sequence[str], headless: bool, dry_run: bool, as_json: bool, **o
 
     A pull that was interrupted or killed goes on where it was when the same command is run again.
     """
+    names = list(dict.fromkeys(names))
     if dry_run:
         _show_plans([zoo.plan_pull(name, headless=headless) for name in names], as_json)
         return
-    with Bar() as bar:
-        failed = _each(names, lambda name: _pull(name, bar, headless, options))
-    here = [place for name in names if name not in failed for place in zoo.locate(name)]
-    if as_json:
-        show_json([_place_row(place) for place in here])
-    elif here:
-        _show_places(here)
-    _fail(failed)
-
-
-def _pull(name: str, bar: Bar, headless: bool, options: dict[str, Any]) -> None:
-    bar.call(name)
-    zoo.pull(name, headless=headless, progress=bar, **options)
-    for spec in zoo.plan_pull(name, headless=headless).unpublished:
-        say(f"{name}: {spec.name} is needed too, but has no published address: {spec.reported or 'see its publisher'}")
-
-
-def _each(names: Sequence[str], work: Callable[[str], None]) -> dict[str, ZooError]:
-    """Works on all names, and returns what failed; a disk that is full is full for all."""
+    pulled: list[zoo.Place] = []
     failed: dict[str, ZooError] = {}
-    for name in dict.fromkeys(names):
+    for name in names:
         try:
-            work(name)
+            places = _pull(name, headless, options)
         except DiskError:
-            raise
+            raise  # a full disk is full for all of them
         except ZooError as error:
             if len(names) == 1:
                 raise
             failed[name] = error
             say(f"{name}: {error}")
-    return failed
-
-
-def _fail(failed: dict[str, ZooError]) -> None:
+            continue
+        pulled += places
+        if not as_json:
+            _show_places(places)
+    if as_json:
+        show_json([_place_row(place) for place in pulled])
     if failed:
         first = next(iter(failed.values()))
-        raise type(first)(f"{len(failed)} of the models failed, as told above: {', '.join(failed)}")
+        raise type(first)(f"{len(failed)} of {len(names)} models failed, as told above: {', '.join(failed)}")
+
+
+def _pull(name: str, headless: bool, options: dict[str, Any]) -> list[zoo.Place]:
+    plan = zoo.plan_pull(name, headless=headless)
+    if all(step.action == "keep" for step in plan.steps):
+        say(f"{plan.name} is here already.")
+    begun = sum(step.begun for step in plan.steps)
+    if begun:
+        say(f"{plan.name}: going on behind {size(begun)} that came before.")
+    with Bar(plan.name) as bar:
+        artifact = zoo.pull(name, headless=headless, progress=bar, **options)
+    for file in artifact.unpublished:
+        say(f"{plan.name}: {file.name} is needed too, but has no published address ({file.reported or 'ask for it'}).")
+    return zoo.locate(plan.name)
 
 
 def _show_plans(plans: Sequence[zoo.PullPlan], as_json: bool) -> None:
     if as_json:
-        show_json([{**dataclasses.asdict(plan), "bytes": plan.bytes} for plan in plans])
+        show_json([{**dataclasses.asdict(plan), "missing": plan.missing} for plan in plans])
         return
-    show_table(
-        ["model", "file", "action", "size"],
-        [[plan.name, step.file.name, step.action, size(step.bytes)] for plan in plans for step in plan.steps],
-        right={"size"},
-    )
+    rows = [
+        [plan.name, step.file.name, step.action, size(step.bytes), size(step.missing)]
+        for plan in plans
+        for step in plan.steps
+    ]
+    rows += [[plan.name, file.name, "no address", "?", "?"] for plan in plans for file in plan.unpublished]
+    show_table(["model", "file", "action", "size", "to come"], rows, right={"size", "to come"})
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @as_json
 def where(names: Sequence[str], as_json: bool) -> None:
-    """Show where pulled models lie, and how large they are; all of them, or those called NAME."""
+    """Show what was pulled and how large it is; of models called NAME, also where it lies.
+
+    Ends with 4 where a file is not there any more.
+    """
     records = zoo.pulled_models()
-    damaged = [record.name for record in records if not record.files]
-    wanted = names or [record.name for record in records if record.files]
-    places = [place for name in wanted for place in zoo.locate(name)]
+    places = [
+        place for name in names or [record.name for record in records if record.files] for place in zoo.locate(name)
+    ]
+    unreadable = [] if names else [record.name for record in records if not record.files]
     if as_json:
         show_json([_place_row(place) for place in places])
-        return
-    if damaged and not names:
-        say(f"Damaged records: {', '.join(damaged)}. Mend them: zoo pull {' '.join(damaged)}")
-    if not places:
+    elif names:
+        _show_places(places)
+    elif places:
+        _show_overview(places)
+    elif not unreadable:
         say("Nothing has been pulled yet. Try: zoo pull vgg16")
-        return
-    _show_places(places)
+    if unreadable:
+        say(f"Damaged records: {', '.join(unreadable)}. Mend them: zoo pull {' '.join(unreadable)}")
+    missing = sorted({place.model for place in places if place.state != "whole"})
+    if missing:
+        raise IntegrityError(f"Files are missing of {', '.join(missing)}. Mend that: zoo pull {' '.join(missing)}")
 
 
 def _place_row(place: zoo.Place) -> dict[str, Any]:
-    return {**dataclasses.asdict(place), "path": str(place.path), "digest": f"sha256:{place.digest}"}
+    folder = None if place.folder is None else str(place.folder)
+    return {**dataclasses.asdict(place), "path": str(place.path), "folder": folder, "digest": f"sha256:{place.digest}"}
+
+
+def _show_overview(places: Sequence[zoo.Place]) -> None:
+    show_table(
+        ["model", "file", "size", "checked", "state"],
+        [[place.model, place.name, size(place.bytes), place.vouched, place.state] for place in places],
+        right={"size"},
+    )
+    files = {place.digest: place.bytes for place in places}
+    click.echo(f"{number(len(files))} files, {size(sum(files.values()))}")
 
 
 def _show_places(places: Sequence[zoo.Place]) -> None:
     """Prints the places one below the other: paths are for copying, so they are never cut."""
-    for number, place in enumerate(places):
-        if number:
-            click.echo()
+    for place in places:
         show_pairs([
             (place.model, place.name),
-            ("path", str(place.path)),
             ("size", size(place.bytes)),
             ("sha256", place.digest),
             ("checked", place.vouched),
+            ("path", str(place.path) + ("" if place.state == "whole" else f"  ({place.state})")),
+            *([("extracted", str(place.folder))] if place.folder else []),
         ])  # fmt: skip
 
 
@@ -141,21 +160,22 @@ def verify(names: Sequence[str], as_json: bool) -> None:
     """
     with Bar("verifying") as bar:
         findings = zoo.verify(names, progress=bar)
+    bad = [each for each in findings if each.state != "whole"]
     if as_json:
         show_json([{**dataclasses.asdict(each), "path": str(each.path)} for each in findings])
+    elif not findings:
+        say("There is nothing to verify: nothing has been pulled yet.")
     else:
         _show_findings(findings)
-    bad = [each for each in findings if each.state != "whole"]
+        if not bad:
+            click.echo(f"{number(len(findings))} files, all whole")
     if bad:
         models = sorted({each.model for each in bad if each.model})
-        mend = f" Mend them: zoo pull {' '.join(models)}" if models else ""
-        raise IntegrityError(f"{len(bad)} of {len(findings)} files are not what they were.{mend}")
+        mend = f" Mend that: zoo pull {' '.join(models)}" if models else ""
+        raise IntegrityError(f"Not as it was: {len(bad)} of {len(findings)} files.{mend}")
 
 
 def _show_findings(findings: Sequence[zoo.Finding]) -> None:
-    if not findings:
-        say("There is nothing to verify: nothing has been pulled yet.")
-        return
     show_table(
         ["model", "file", "size", "state"],
         [[each.model or "(none)", each.name, size(each.bytes), each.state] for each in findings],
@@ -174,23 +194,25 @@ def rm(names: Sequence[str], lock_timeout: float | None, dry_run: bool, as_json:
 
 
 @click.command()
+@click.option("--all", "everything", is_flag=True, help="Also broken downloads that the next pull would take up again.")
 @dry_run
 @as_json
-def gc(dry_run: bool, as_json: bool) -> None:
+def gc(everything: bool, dry_run: bool, as_json: bool) -> None:
     """Remove what belongs to no model: spare and damaged files, downloads that were given up a day ago."""
-    _show_removals(zoo.collect_garbage(dry_run=dry_run), dry_run, as_json)
+    _show_removals(zoo.collect_garbage(everything=everything, dry_run=dry_run), dry_run, as_json)
 
 
 def _show_removals(removals: Sequence[zoo.Removal], dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json([{**dataclasses.asdict(each), "path": str(each.path)} for each in removals])
         return
-    if removals:
-        show_table(
-            ["what", "size", "path"],
-            [[each.what, size(each.bytes), str(each.path)] for each in removals],
-            right={"size"},
-            wide={"path"},
-        )
-    room = size(sum(each.bytes for each in removals))
-    click.echo(f"{room} {'would be freed' if dry_run else 'freed'}." if removals else "There is nothing to remove.")
+    if not removals:
+        click.echo("There is nothing to remove.")
+        return
+    show_table(
+        ["what", "size", "path"],
+        [[each.what, size(each.bytes), str(each.path)] for each in removals],
+        right={"size"},
+        wide={"path"},
+    )
+    click.echo(f"{size(sum(each.bytes for each in removals))} {'would be freed' if dry_run else 'freed'}.")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 from zoo.cli.commands import layers, list_, predict, runs, show, transfer
 from zoo.cli.keeping import gc, pull, rm, verify, where
+from zoo.cli.output import plain_lines, say
 
 from zoo.errors import ZooError
 
@@ -43,9 +44,9 @@ class Zoo(click.Group):
 def _explain(error: Exception) -> None:
     if isinstance(error, ZooError):
         message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        click.secho(f"Error: {message}", err=True, fg="red")
+        click.secho(f"Error: {plain_lines(message)}", err=True, fg="red")
     else:
-        click.secho(f"Unexpected error: {type(error).__name__}: {error}", err=True, fg="red")
+        click.secho(plain_lines(f"Unexpected error: {type(error).__name__}: {error}"), err=True, fg="red")
         click.echo("This is a fault of zoo. Run `zoo --debug ...` again and report what it prints.", err=True)
 
 
@@ -59,7 +60,13 @@ def cli(debug: bool) -> None:
     """
     import logging  # here, for the sake of a quick `zoo --help`
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    class Teller(logging.Handler):
+        """Tells what is logged to whoever standard error is at that moment: a bar may have taken it over."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            say(self.format(record))
+
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[Teller()], force=True)
     logging.getLogger("zoo").setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -75,27 +82,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    _say_how_to_go_on()
-    sys.exit(143)  # as an exception, so that what is half written is removed
-
-
-def _say_how_to_go_on() -> None:
-    click.secho("Interrupted. What was fetched or computed is kept; run the same command again.", err=True, fg="red")
-
-
 def main() -> None:
-    """Runs the command line and exits; an interruption ends with 130."""
+    """Runs the command line and exits; an interruption ends with 130, a termination with 143."""
     signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _interrupt)  # as an exception, so that what is half written is removed
     try:
         code = cli.main(prog_name="zoo", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say_how_to_go_on()
-        sys.exit(130)
+        click.secho(
+            "Interrupted. What was fetched or computed is kept; run the same command again.", err=True, fg="red"
+        )
+        sys.exit(128 + (signal.SIGTERM if signal.SIGTERM in _interrupted else signal.SIGINT))
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nobody is left to tell
         sys.exit(0)

@@ -29,14 +29,22 @@ def plain(text: str) -> str:
     return "".join(each if unicodedata.category(each) not in ("Cc", "Cf", "Cs") else "�" for each in text)
 
 
+def plain_lines(text: str) -> str:
+    """Returns text of several lines without characters that could steer a terminal."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
 def say(text: str) -> None:
     """Tells people something that is not the result."""
-    click.echo(plain(text), err=True)
+    click.echo(plain_lines(text), err=True)
 
 
 def show_json(document: Any) -> None:
-    """Prints one JSON document to standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Prints one JSON document to standard output: in UTF-8, as JSON is, whatever the terminal speaks.
+
+    Names of files may hold bytes that are no text; they become escapes, which JSON reads back as they were.
+    """
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def show_table(
@@ -103,7 +111,7 @@ def quiet_tensorflow() -> Iterator[None]:
 class Bar:
     """Draws progress: a bar in a terminal, one line a step elsewhere."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, what: str = "") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -116,8 +124,9 @@ class Bar:
         self._task: TaskID | None = None
         self._total: int | None = None
         self._unit, self._done, self._figures, self._began = "", 0, "", 0.0
-        self._name, self._trained = name, False
-        self._next = name
+        self._bytes_of = {"bytes": plain(what), "packed bytes": f"unpacking {plain(what)}"}
+        self._first: tuple[int, float] | None = None
+        self._name, self._trained = "", False
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -128,16 +137,13 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def call(self, name: str) -> None:
-        """Names the next step."""
-        self._next = plain(name)
-
     def start(self, total: int | None, unit: str) -> None:
         """Begins a step."""
         self._unit, self._done, self._figures, self._began = unit, 0, "", time.monotonic()
-        name = {"examples": "features", "epochs": "from scratch" if self._trained else "training"}.get(unit, unit)
+        self._first = None
+        names = {"examples": "features", "epochs": "from scratch" if self._trained else "training", **self._bytes_of}
         self._trained = self._trained or unit == "epochs"
-        self._name, self._next = self._next or name, ""
+        self._name = names.get(unit, unit)
         self._total = total
         self._task = self._bar.add_task(self._name, total=total, count=self._count(), figures="")
 
@@ -150,29 +156,33 @@ class Bar:
     def advance(self, n: int, **figures: float) -> None:
         """Counts, and shows the newest figures."""
         self._done += n
+        self._first = self._first or (n, time.monotonic())
         shown = [*self._rate(), *(f"{name} {value:.4g}" for name, value in figures.items())]
         self._figures = "  ".join(shown)
         if self._task is not None and not self._bar.disable:
             self._bar.update(self._task, advance=n, count=self._count(), figures=self._figures)
 
     def close(self) -> None:
-        """Ends the step."""
-        if self._bar.disable:
+        """Ends the step; a file that did not come says nothing of itself."""
+        broken = self._unit in self._bytes_of and (self._total is None or self._done < self._total)
+        if self._bar.disable and not broken:
             seconds = time.monotonic() - self._began
-            done = size(self._done) if self._unit == "bytes" else f"{self._done} {self._unit}"
+            done = size(self._done) if self._unit in self._bytes_of else f"{self._done} {self._unit}"
             say(f"{self._name}: {done} in {seconds:.1f} s  {self._figures}".rstrip())
-        elif self._task is not None and self._total is None:
-            self._bar.update(self._task, total=self._done)
+        elif self._task is not None:
+            self._bar.update(self._task, total=self._done, visible=not broken)
 
     def _count(self) -> str:
-        if self._unit == "bytes":
+        if self._unit in self._bytes_of:
             return f"{size(self._done)} of {size(self._total)}" if self._total else size(self._done)
         return f"{self._done}/{'?' if self._total is None else self._total}"
 
     def _rate(self) -> list[str]:
-        seconds = time.monotonic() - self._began
-        if not seconds or self._unit not in ("bytes", "examples"):
+        """Returns how fast it goes; what came first may have been there before, and says nothing of that."""
+        count, since = self._first or (0, self._began)
+        seconds = time.monotonic() - since
+        if self._unit not in ("examples", *self._bytes_of) or seconds <= 0 or self._done == count:
             return []
         recent = self._bar.tasks[self._task].speed if self._task is not None else None
-        rate = recent or self._done / seconds
-        return [f"{size(int(rate))}/s" if self._unit == "bytes" else f"examples/s {rate:.4g}"]
+        rate = recent or (self._done - count) / seconds
+        return [f"examples/s {rate:.4g}" if self._unit == "examples" else f"{size(int(rate))}/s"]

@@ -15,28 +15,50 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from zoo.errors import DiskError
+from zoo.errors import DiskError, UsageError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 _DISK_ERRORS |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 _DISK_ERRORS |= {errno.EFBIG, errno.ENFILE, errno.ELOOP}
+_FREE_SPACE = "free some space, or choose another folder (ZOO_HOME; --out for a run)"
+_HINTS = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EMFILE: "close some programs, or allow more open files with ulimit -n",
+    errno.ENFILE: "close some programs",
+    errno.EIO: "check the disk",
+}
 
 
 def zoo_home() -> Path:
-    """Returns the folder of all that `zoo` keeps: `$ZOO_HOME`, or the user's data folder. It may not exist yet."""
+    """Returns the folder of all that `zoo` keeps: `$ZOO_HOME`, or the user's data folder. It may not exist yet.
+
+    Raises:
+        UsageError: It begins with the home folder of a user (`~`, `~name`) who has none.
+    """
     home = os.environ.get("ZOO_HOME")
     if not home:
         import platformdirs  # here, for the sake of a quick `zoo list`
 
         home = platformdirs.user_data_dir("zoo", appauthor=False)
-    return Path(home).expanduser()
+    try:
+        return Path(home).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"Expected a folder to keep things in; got {home!r}, and this system knows no such home folder ({error}). "
+            "Set ZOO_HOME to a whole path."
+        ) from error
 
 
 @contextlib.contextmanager
-def disk_errors(
-    path: Path, hint: str = "free some space, or choose another folder (--out, ZOO_HOME)"
-) -> Iterator[None]:
-    """Turns the operating system's refusals to write `path` into a `DiskError` that says what to do."""
+def disk_errors(path: Path, hint: str | None = None, doing: str = "write") -> Iterator[None]:
+    """Turns the operating system's refusals to use `path` into a `DiskError` that says what to do.
+
+    Args:
+        path: What is written or read.
+        hint: What to do; None: by the kind of refusal.
+        doing: What is tried.
+    """
     try:
         yield
     except DiskError:
@@ -44,7 +66,8 @@ def disk_errors(
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise DiskError(f"Cannot write {path}: {error.strerror or error}; {hint}.") from error
+        what_to_do = hint or _HINTS.get(error.errno, "choose another folder (ZOO_HOME; --out for a run)")
+        raise DiskError(f"Cannot {doing} {path}: {error.strerror or error}; {what_to_do}.") from error
 
 
 def make_folder(path: Path) -> Path:

@@ -26,7 +26,7 @@ def path_fault(path: str) -> str | None:
     >>> path_fault("aux.txt")
     "its part 'aux.txt' is a device on Windows"
     """
-    if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
+    if len(path.encode("utf-8", "surrogatepass")) > _LONGEST_PATH:
         return f"it is longer than {_LONGEST_PATH} bytes"
     for part in path.split("/"):
         if fault := _part_fault(part):
@@ -37,7 +37,7 @@ def path_fault(path: str) -> str | None:
 def _part_fault(part: str) -> str | None:
     if part in ("", ".", ".."):
         return f"it has the part {part!r}"
-    if len(part.encode("utf-8", "surrogateescape")) > _LONGEST_PART:
+    if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
         return f"a part of it is longer than {_LONGEST_PART} bytes"
     odd = [each for each in part if each in _FORBIDDEN or unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co", "Cn")]
     if odd:

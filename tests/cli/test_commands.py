@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from zoo.cli.describing import entry_pairs
 from zoo.cli.main import cli
-from zoo.cli.output import plain, size
+from zoo.cli.output import plain, show_json, size
 
 import zoo
+from zoo.registry import FileSpec, InputSpec
 
 
 def run(*words: str) -> Result:
@@ -99,7 +102,13 @@ def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
         ("tfhub/google/nnlm-en-dim50/2", ["no picture", "50 features", "unverified by publisher", "Kaggle"]),
         ("caffe/resnet101", ["not be pulled", "numbers not published", "place: same OneDrive folder"]),
         ("caffe/mobilenet_v1", ["x * 0.017 - [1.76698, 1.98526, 2.10256]", "published by others", "shorter side 256"]),
-        ("caffe/alexnet", ["resized to 256x256", "x - the mean picture", "others use 104, 117, 123"]),
+        ("caffe/alexnet", ["x - the mean picture", "others use 104, 117, 123"]),
+        ("caffe/alexnet", ["sha1:9116a64c0fbe4459d18f4bb6b56d647b63920377, published with the file"]),
+        ("caffe/alexnet", ["resized to 256x256, then centre crop; interpolation not published, zoo takes bilinear"]),
+        ("caffe/nin", ["numbers not published", "imagenet mean, without numbers or a file"]),
+        ("caffe/zfnet", ["not recorded"]),
+        ("vgg16", ["not published; zoo stretches, bilinear"]),
+        ("letters-cnn", ["stretched; bilinear"]),
         ("slim/mobilenet_v3-small_224_1.0_float", ["colour order not published", "classes         not published"]),
         ("slim/inception_v3", ["in it: inception_v3.ckpt", "logits; class 0 is background"]),
         ("onnx/vgg16-7", ["(x * 0.00392157 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]", "553.4 MB"]),
@@ -109,6 +118,55 @@ def test_show_copes_with_what_is_not_published(name: str, words: list[str]) -> N
     shown = run("show", name).stdout
     assert [word for word in words if word not in shown] == []
     assert "None" not in shown
+
+
+@pytest.mark.parametrize(
+    ("metrics", "shown"),
+    [
+        ({"imagenet_top1": 71.3, "imagenet_top1_error": 0.5}, ["71.3 %", "0.5 %"]),
+        ({"letters_top1": 0.8852, "mnist_top1": 1}, ["88.52 %", "100 %"]),
+    ],
+)
+def test_figures_are_shown_in_percent(metrics: dict[str, float], shown: list[str]) -> None:
+    pairs = dict(entry_pairs(dataclasses.replace(zoo.find_entry("vgg16"), metrics=metrics)))
+    assert [pairs[name] for name in metrics] == shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "not published; zoo stretches, bilinear"),
+        ({"size": (None, 8, 3)}, "none; any size will do"),
+        ({"resize": "area"}, "whether cropped: not published, zoo stretches; area"),
+        ({"fit": "stretch"}, "stretched; interpolation not published, zoo takes bilinear"),
+        ({"resize": "area", "fit": "center_crop"}, "resized to the size, then centre crop; area"),
+        ({"resize": "area", "fit": "center_crop", "resize_to": 9}, "resized to shorter side 9, then centre crop; area"),
+    ],
+)
+def test_what_zoo_chose_itself_is_not_shown_as_published(changes: dict[str, Any], shown: str) -> None:
+    spec = InputSpec(**{"size": (8, 8, 3), **changes})
+    assert dict(entry_pairs(dataclasses.replace(zoo.find_entry("vgg16"), input=spec)))["resizing"] == shown
+
+
+def test_a_hash_of_nobody_is_not_said_to_be_the_publishers() -> None:
+    file = FileSpec("model", "a.onnx", hash="md5:" + "0" * 32)
+    pairs = entry_pairs(dataclasses.replace(zoo.find_entry("vgg16"), files=(file,)))
+    assert ("", f"{file.hash}, published; by whom is not recorded") in pairs
+
+
+def test_json_survives_text_that_is_none(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    document = {"file": "caf\udce9 \ud800", "label": "é 😀"}
+    show_json(document)
+    printed = capfdbinary.readouterr().out
+    assert "é 😀".encode() in printed
+    assert json.loads(printed) == document
+
+
+def test_json_is_utf_8_whatever_the_terminal_speaks() -> None:
+    code = "from zoo.cli.output import show_json; show_json(chr(233))"
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    printed = subprocess.run([sys.executable, "-c", code], env=ascii_only, capture_output=True, check=True).stdout
+    assert json.loads(printed) == "é"
 
 
 def test_every_model_can_be_shown() -> None:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from zoo.errors import DiskError
+from zoo.errors import DiskError, UsageError
 from zoo.files import (
     disk_errors,
     make_folder,
@@ -75,6 +75,13 @@ def test_zoo_home_knows_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", "~/models")
 
     assert zoo_home() == Path.home() / "models"
+
+
+def test_zoo_home_of_a_user_who_is_not_there_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", "~nosuchuser/models")
+
+    with pytest.raises(UsageError, match=r"'~nosuchuser/models'.*Set ZOO_HOME"):
+        zoo_home()
 
 
 def test_a_written_file_holds_the_bytes_and_nothing_lies_beside_it(tmp_path: Path) -> None:

@@ -26,19 +26,29 @@ def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
         spec: What the model wants; None leaves the tensor as it is.
 
     Raises:
-        DataError: The examples' channels cannot become the model's, or nobody published what it wants.
+        DataError: The examples' channels cannot become the model's, or nobody published what it wants in numbers.
     """
     if spec is None:
         return tensor
+    _refuse_unknown(spec)
+    if len(tensor.shape) == 4:
+        tensor = _resize(tensor, spec)
+        tensor = _recolor(tensor, spec)
+    return _normalize(tensor, spec)
+
+
+def _refuse_unknown(spec: InputSpec) -> None:
+    """Refuses a spec of which part is not known in numbers: a guess would give plausible, wrong pictures."""
     if spec.scale is None or spec.color is None:
         raise DataError(
             "Its publisher does not say how this model wants pictures (colour order, scale, mean). Say it yourself: "
             "preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...)."
         )
-    if len(tensor.shape) == 4:
-        tensor = _resize(tensor, spec)
-        tensor = _recolor(tensor, spec)
-    return _normalize(tensor, spec)
+    if spec.mean_file and not spec.mean:
+        raise DataError(
+            f"This model wants the mean picture of the file {spec.mean_file} subtracted, which zoo does not read. Say "
+            "the mean of each channel yourself: preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...)."
+        )
 
 
 def preprocessing_model(spec: InputSpec | None, shape: Sequence[int | None], dtype: str = "float32") -> keras.Model:
@@ -112,13 +122,13 @@ def _resize(tensor: Any, spec: InputSpec) -> Any:
     size = tuple(spec.size[:2])
     if None in size:
         return tensor
-    if spec.fit == "center_crop":
+    if spec.applied_fit == "center_crop":
         if isinstance(spec.resize_to, int):
-            tensor = _shorter_side_resized(tensor, spec.resize_to, spec.resize)
+            tensor = _shorter_side_resized(tensor, spec.resize_to, spec.applied_resize)
         else:
-            tensor = _resized(tensor, tuple(spec.resize_to or size), spec.resize)
+            tensor = _resized(tensor, tuple(spec.resize_to or size), spec.applied_resize)
         return tensor if tuple(tensor.shape[1:3]) == size else keras.layers.CenterCrop(*size, name="crop")(tensor)
-    return _resized(tensor, size, spec.resize)
+    return _resized(tensor, size, spec.applied_resize)
 
 
 def _resized(tensor: Any, size: tuple[int | None, ...], interpolation: str) -> Any:

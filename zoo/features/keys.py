@@ -69,7 +69,7 @@ class FeatureSpec:
 
 def feature_spec(trunk: Trunk, digest: str, examples: Examples, dtype: str) -> FeatureSpec:
     """Returns what the features of `examples` are, put out by `trunk` (whose last digest is `digest`)."""
-    spec = trunk.preprocessing
+    spec = trunk.preprocessing.applied() if trunk.preprocessing else None  # what is done counts, not who said so
     input_shape = preprocessed_shape(spec, examples.shape, trunk.cuts[0].shape[1:])
     shape = trunk.output_shape(input_shape)
     if None in shape:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from zoo.errors import IntegrityError
-from zoo.names import name_fault, path_fault
+from zoo.names import folded, name_fault, path_fault
 from zoo.registry.fields import Fields
 
 Source = Literal["keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded"]
@@ -38,11 +40,13 @@ class InputSpec:
         scale: Factor on pixel values 0..255; None where the publisher does not say how pictures become numbers.
         mean: One value per channel, subtracted after scaling; empty means 0.
         std: One value per channel, divided by last; empty means 1.
-        resize: Interpolation.
-        fit: `stretch` to the size, or `center_crop` after resizing to `resize_to`.
+        resize: Interpolation; None where the publisher does not say: zoo then resizes bilinearly.
+        fit: `stretch` to the size, or `center_crop` after resizing to `resize_to`; None where the publisher does not
+            say: zoo then stretches.
         resize_to: Before the crop: height and width (pixels), or one number for the shorter side with the proportions
             kept; None means the size itself.
-        mean_file: A file with a mean picture, where the publisher gives one.
+        mean_file: A file with a mean picture, where the publisher gives one. Nothing here reads it: without `mean`,
+            the spec is refused when pictures are to be preprocessed.
     """
 
     size: tuple[int | None, int | None, int]
@@ -51,10 +55,28 @@ class InputSpec:
     scale: float | None = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    resize: str = "bilinear"
-    fit: str = "stretch"
+    resize: str | None = None
+    fit: str | None = None
     resize_to: tuple[int, int] | int | None = None
     mean_file: str | None = None
+
+    @property
+    def applied_resize(self) -> str:
+        """Returns the interpolation that is applied: the published one, or zoo's own choice."""
+        return self.resize or "bilinear"
+
+    @property
+    def applied_fit(self) -> str:
+        """Returns how pictures are brought to the size: as published, or by zoo's own choice."""
+        return self.fit or "stretch"
+
+    def applied(self) -> InputSpec:
+        """Returns the spec with zoo's own choice where none is published: what pictures really go through.
+
+        >>> InputSpec((224, 224, 3), fit="center_crop", resize_to=256).applied().resize
+        'bilinear'
+        """
+        return dataclasses.replace(self, resize=self.applied_resize, fit=self.applied_fit)
 
 
 @dataclass(frozen=True)
@@ -114,7 +136,8 @@ class Entry:
         files: What can be fetched.
         input: What it wants to see; None where that is no picture, or not published.
         output: What it says.
-        metrics: Published figures; accuracies in percent, or a share where the name says no `imagenet`.
+        metrics: Published accuracies and errors: in percent where the name begins with `imagenet_`, else as a share
+            of 1.
         params: Number of parameters of the whole model.
         units: Number of units that `--reuse` and `--freeze` count.
         license: As published.
@@ -169,9 +192,11 @@ def parse_entry(name: str, record: Any) -> Entry:
     """Returns the entry that `record` (parsed JSON) describes.
 
     Raises:
-        IntegrityError: A field is missing, unknown or of the wrong kind; the message names it.
+        IntegrityError: A field is missing, unknown or of the wrong kind, or two files cannot be told apart; the message
+            names it, or both.
     """
-    if fault := name_fault(name):
+    # Half a surrogate pair has no length in bytes: name_fault() cannot judge it.
+    if fault := name_fault(name) if name.isprintable() else "it has a character that cannot be printed":
         raise IntegrityError(f"The registry has a model named {name!r}: {fault}.")
     fields = Fields(f"model {name!r}", record)
     entry = Entry(
@@ -192,7 +217,19 @@ def parse_entry(name: str, record: Any) -> Entry:
         sources=fields.texts("sources"),
     )
     fields.refuse_rest()
+    _refuse_twins(name, entry.files)
     return entry
+
+
+def _refuse_twins(name: str, files: tuple[FileSpec, ...]) -> None:
+    """Refuses files that would be taken for each other: by what they are for, or on disks that know no case."""
+    for one, other in combinations(files, 2):
+        same = "role" if one.role == other.role else "name" if folded(one.name) == folded(other.name) else None
+        if same:
+            raise IntegrityError(
+                f"The registry's model {name!r} has two files of the same {same}: {one.name!r} ({one.role}) and "
+                f"{other.name!r} ({other.role})."
+            )
 
 
 def _parse_metrics(name: str, record: dict[str, Any]) -> dict[str, float]:
@@ -216,13 +253,33 @@ def _parse_file(name: str, record: Any) -> FileSpec:
     fault = path_fault(spec.name) or ("it has a slash" if "/" in spec.name else None)
     if fault or (spec.member is not None and (fault := path_fault(spec.member))):
         raise IntegrityError(f"The registry's {fields.what} is called {spec.member or spec.name!r}: {fault}.")
+    for url in spec.urls:
+        if fault := _url_fault(url):
+            raise IntegrityError(f"The registry's {fields.what} has the address {url!r} in 'urls': {fault}.")
     if spec.hash is not None:
         kind, _, digest = spec.hash.partition(":")
         if _HASHES.get(kind) != len(digest) or set(digest) - set("0123456789abcdef"):
             raise IntegrityError(
                 f"The registry's {fields.what} has hash {spec.hash!r}; expected sha256:<64 hex digits> or the like."
             )
+        if spec.hash_from is None:
+            raise IntegrityError(
+                f"The registry's {fields.what} has a hash, and no 'hash_from'; expected 'publisher' or 'third_party', "
+                "for a hash is worth what its source is."
+            )
     return spec
+
+
+def _url_fault(url: str) -> str | None:
+    """Returns why nothing can be asked for at `url`, or None where something can."""
+    if not url.isprintable():  # urlsplit() would pass over them in silence
+        return "it has a character that cannot be printed"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return str(error)
+    return None if host else "it names no host"
 
 
 def _parse_input(name: str, record: Any) -> InputSpec | None:
@@ -236,8 +293,8 @@ def _parse_input(name: str, record: Any) -> InputSpec | None:
         scale=fields.number("scale", 1.0) if fields.given("scale") else None,
         mean=fields.numbers("mean"),
         std=fields.numbers("std"),
-        resize=fields.choice("resize", _RESIZES, "bilinear"),
-        fit=fields.choice("fit", _FITS, "stretch"),
+        resize=fields.choice("resize", (*_RESIZES, None), None),
+        fit=fields.choice("fit", (*_FITS, None), None),
         resize_to=fields.size_or_sizes("resize_to"),
         mean_file=fields.get("mean_file", str, None),
     )

@@ -51,6 +51,7 @@ _CAFFE_NETS = {
 }
 _CAFFE_COLORS: dict[str, Color] = {"BGR": "BGR", "grey": "gray"}
 _SHORTER_SIDE_256 = ("shorter side 256 (isotropic)", "256xN")
+_PUBLISHERS_HASH = "sha1"  # in Caffe's readme.md files; the other kinds are those of Open Model Zoo
 _REMARK = re.compile(r" [(].*[)]$")  # of whoever collected the facts, behind the publisher's own words
 
 # Pictures as the models' READMEs say; READMEs of the others give code, or nothing.
@@ -102,13 +103,24 @@ def _caffe_entry(model: Facts, net: _Net) -> Entry:
         summary=f"{model['arch']} in Caffe's format, trained on {model['dataset']}",
         files=(_caffe_weights(model), _caffe_definition(model)),
         input=_caffe_input(model),
-        output=OutputSpec(model["classes"], "imagenet1k" if is_imagenet else None, True if unsoftened else None),
+        output=OutputSpec(
+            model["classes"],
+            "imagenet1k" if is_imagenet else None,
+            logits=True if unsoftened else None,
+            background=None,
+        ),
         metrics=imagenet_metrics(published) if is_imagenet else shares,
         units=net.units,
         license=model.get("licence"),
-        origin=model["source"][0],
+        origin=_caffe_origin(model),
         sources=_caffe_sources(model, net),
     )
+
+
+def _caffe_origin(model: Facts) -> str | None:
+    """Returns where the facts were read; None where the search for a publisher found nothing."""
+    origin: str = model["source"][0]
+    return None if origin.startswith("searched") else origin
 
 
 def _caffe_weights(model: Facts) -> FileSpec:
@@ -117,16 +129,21 @@ def _caffe_weights(model: Facts) -> FileSpec:
     if is_url and place.endswith(".caffemodel"):
         name = place.rpartition("/")[2]
     said = f"place: {_REMARK.sub('', place)}" if place else "no address is published"
-    kind = next((kind for kind in ("sha256", "sha384", "sha1") if model.get(kind)), None)
+    kind = _caffe_hash(model)
     return FileSpec(
         role="weights",
         name=name,
         urls=(place,) if is_url else (),
         hash=f"{kind}:{model[kind]}" if kind else None,
-        hash_from=None if kind is None else "publisher" if kind == "sha1" else "third_party",
+        hash_from=None if kind is None else "publisher" if kind == _PUBLISHERS_HASH else "third_party",
         bytes=model.get("size"),
         reported=None if is_url else said,
     )
+
+
+def _caffe_hash(model: Facts) -> str | None:
+    """Returns the kind of the hash to go by: the publisher's own before any that others computed, however strong."""
+    return next((kind for kind in (_PUBLISHERS_HASH, "sha256", "sha384") if model.get(kind)), None)
 
 
 def _caffe_definition(model: Facts) -> FileSpec:
@@ -150,16 +167,22 @@ def _caffe_input(model: Facts) -> InputSpec:
     channels, height, width = model["input"]
     factor, resize_to = model["input_scale"], _caffe_resize(model.get("resize"))
     mean = model.get("mean_bgr") or model.get("mean_bgr_of_that_file") or []
-    mean_file = None if mean else model.get("mean_file")
+    mean_file = None if mean else _caffe_mean_file(model)
     return InputSpec(
         size=(height, width, channels),
         color=_CAFFE_COLORS[model["channel_order"]],
         scale=factor if mean or mean_file else None,
         mean=tuple(round(value * factor, 9) for value in mean) if any(mean) else (),
-        fit="center_crop" if resize_to else "stretch",
+        fit="center_crop" if resize_to else None,
         resize_to=resize_to,
-        mean_file=mean_file and _REMARK.sub("", mean_file),
+        mean_file=mean_file,
     )
+
+
+def _caffe_mean_file(model: Facts) -> str | None:
+    """Returns the name of the file with the mean picture; None where the facts only speak of one."""
+    name = _REMARK.sub("", model.get("mean_file", ""))
+    return name if name.endswith(".binaryproto") else None
 
 
 def _caffe_resize(published: list[int] | str | None) -> tuple[int, int] | int | None:
@@ -176,8 +199,10 @@ def _caffe_sources(model: Facts, net: _Net) -> dict[str, str]:
         "input": _caffe_mean_source(model),
     }
     others = [source for source in model["source"] if source.startswith("openvinotoolkit/")]
-    if others:
-        said["files"] = f"{', '.join(key for key in ('size', 'sha256', 'sha384') if key in model)}: {others[0]}"
+    kind = _caffe_hash(model)
+    theirs = [key for key in ("size", "sha256", "sha384") if key in model and key in ("size", kind)]
+    if others and theirs:
+        said["files"] = f"{', '.join(theirs)}: {others[0]}"
     return {field: source for field, source in said.items() if source}
 
 
@@ -189,7 +214,9 @@ def _caffe_mean_source(model: Facts) -> str | None:
     if source := model.get("mean_from"):
         return f"mean: {source}"
     if "mean_bgr" not in model:
-        return f"mean: {model['mean_file']}" if "mean_file" in model else "mean: not published"
+        if "mean_file" not in model:
+            return "mean: not published"
+        return f"mean: {model['mean_file']}" + ("" if _caffe_mean_file(model) else ", without numbers or a file")
     return None
 
 
@@ -273,4 +300,4 @@ def _onnx_output(model: Facts) -> OutputSpec:
     if model["tags"][1] != "classification" or "preprocessing" in model["tags"] or not sizes:
         return OutputSpec(logits=None, background=None)
     classes = math.prod(sizes)
-    return OutputSpec(classes, "imagenet1k" if classes == 1000 else None, logits=None)
+    return OutputSpec(classes, "imagenet1k" if classes == 1000 else None, logits=None, background=None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import IntegrityError, NotFoundError, UsageError, nearest_names
+from zoo.errors import DiskError, IntegrityError, NotFoundError, UsageError, nearest_names
 from zoo.files import zoo_home
 from zoo.names import name_fault
 from zoo.registry.entry import SOURCES, Entry, Source, parse_entry
@@ -29,10 +30,13 @@ def read_registry(path: Path) -> dict[str, Entry]:
 
     Raises:
         IntegrityError: The file is no JSON, breaks the schema, or was written by a newer version.
+        DiskError: It cannot be read.
     """
+    with _readable(path):
+        data = path.read_bytes()
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        record: Any = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is no JSON ({error}); restore it from a copy, or move it away.") from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if type(schema) is int and schema > SCHEMA:  # before all else: what follows is for the newer version to read
@@ -48,15 +52,34 @@ def read_registry(path: Path) -> dict[str, Entry]:
         raise IntegrityError(f"{path}: {error}") from error
 
 
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusals to read `path` into a `DiskError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"Cannot read {path}: {error.strerror or error}; let your user read it and pass its folders (chmod u+rX), "
+            "or set ZOO_HOME to another folder."
+        ) from error
+
+
 @cache
 def _shipped_entries() -> dict[str, Entry]:
     return read_registry(shipped_registry())
 
 
 def all_entries() -> dict[str, Entry]:
-    """Returns every entry by name: the shipped ones and those of `$ZOO_HOME/registry.json`, which win."""
+    """Returns every entry by name: the shipped ones and those of `$ZOO_HOME/registry.json`, which win.
+
+    Raises:
+        IntegrityError: The user's own file is no registry.
+        DiskError: It cannot be read, or nobody can say whether it is there.
+    """
     own = zoo_home() / "registry.json"
-    return {**_shipped_entries(), **(read_registry(own) if own.exists() else {})}
+    with _readable(own):  # exists() itself is refused below a folder that is not ours to pass
+        is_there = own.exists()
+    return {**_shipped_entries(), **(read_registry(own) if is_there else {})}
 
 
 def list_models(

@@ -129,7 +129,7 @@ def _input_record(job: Job) -> dict[str, Any]:
         "shape": list(shape),
         # What picture files are decoded to; files are no use to a model of numbers that were not 0..255.
         "decoded": {1: "gray", 3: "RGB"}.get(shape[-1] or 0) if pictures else None,
-        "preprocessing": dataclasses.asdict(job.origin.spec) if job.origin.spec else None,
+        "preprocessing": dataclasses.asdict(job.origin.spec.applied()) if job.origin.spec else None,
     }
 
 

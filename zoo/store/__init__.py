@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.store.artifact import Artifact
     from zoo.store.inventory import Finding, Place, locate, pulled_models, verify
-    from zoo.store.pulling import PullPlan, PullStep, plan_pull, pull, pull_entry
+    from zoo.store.planning import PullPlan, PullStep, plan_pull
+    from zoo.store.pulling import pull, pull_entry
     from zoo.store.records import Record, StoredFile, pulled_names
     from zoo.store.removal import Removal, collect_garbage, remove
 
@@ -19,14 +20,14 @@ _HOMES = {
     "Artifact": "artifact",
     "Finding": "inventory",
     "Place": "inventory",
-    "PullPlan": "pulling",
-    "PullStep": "pulling",
+    "PullPlan": "planning",
+    "PullStep": "planning",
     "Record": "records",
     "Removal": "removal",
     "StoredFile": "records",
     "collect_garbage": "removal",
     "locate": "inventory",
-    "plan_pull": "pulling",
+    "plan_pull": "planning",
     "pull": "pulling",
     "pull_entry": "pulling",
     "pulled_models": "inventory",

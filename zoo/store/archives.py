@@ -39,7 +39,7 @@ def archive_kind(path: Path) -> Kind | None:
 
 
 def extract(
-    archive: Path, folder: Path, limits: Limits = USUAL_LIMITS, progress: Progress | None = None
+    archive: Path, folder: Path, limits: Limits = USUAL_LIMITS, progress: Progress | None = None, name: str = ""
 ) -> tuple[Member, ...]:
     """Unpacks an archive into a new folder and returns its files, sorted by path.
 
@@ -51,6 +51,7 @@ def extract(
         folder: Must not exist; its parent must.
         limits: What the archive may ask for at most.
         progress: Told about the bytes of the archive that have been read.
+        name: What the archive is called in messages; empty: its path.
 
     Raises:
         UnsafeFileError: The archive holds links, devices, paths that lead elsewhere, more than `limits` allow, other
@@ -60,12 +61,13 @@ def extract(
         DiskError: `folder` exists, the disk is full or not ours to write, or the archive cannot be read.
     """
     progress = progress or Silent()
-    hint = f"to unpack {archive}, free some space or choose another folder (ZOO_HOME)"
-    with opened(archive, progress) as source, _explained(archive):
+    name = name or str(archive)
+    hint = f"to unpack {name}, free some space or choose another folder (ZOO_HOME)"
+    with opened(archive, progress) as source, _explained(name):
         read = _READERS[_kind(source) or _refuse(source)]
         meter = Meter(limits.unpacked(source.size), "for its size it unpacks to")
         with new_target(folder, limits, hint) as target:
-            progress.start(source.size, "bytes")
+            progress.start(source.size, "packed bytes")
             try:
                 for entry in read(source, meter, limits):
                     target.add(entry)
@@ -75,7 +77,7 @@ def extract(
 
 
 @contextmanager
-def _explained(archive: Path) -> Iterator[None]:
+def _explained(archive: str) -> Iterator[None]:
     """Adds to the cause of a refusal which archive it is about, what became of it, and what to do."""
     try:
         yield
@@ -86,7 +88,8 @@ def _explained(archive: Path) -> Iterator[None]:
         ) from error
     except IntegrityError as error:
         raise IntegrityError(
-            f"Cannot unpack {archive}: {error}. Nothing of it was kept. Remove the file and fetch it again."
+            f"Cannot unpack {archive}: {error}. Nothing of it was kept. Fetch it again; if it stays "
+            "so, its publisher's copy is broken."
         ) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.registry import Entry
+from zoo.registry import Entry, FileSpec
 from zoo.store.locks import in_use
 
 
@@ -19,11 +19,13 @@ class Artifact:
         entry: The entry.
         files: Paths by role. In the store they are named by their content; the entry has their published names.
         folder: Where the entry's archive was extracted, if it has one.
+        unpublished: Files that it needs too, but of which nobody published an address.
     """
 
     entry: Entry
     files: dict[str, Path]
     folder: Path | None = None
+    unpublished: tuple[FileSpec, ...] = ()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

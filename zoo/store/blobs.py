@@ -12,16 +12,17 @@ import json
 import logging
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from zoo.errors import DiskError, IntegrityError
-from zoo.files import disk_errors, flush, make_folder, sha256_of, temporary_name, write_bytes
-from zoo.progress import Progress
+from zoo.errors import DiskError, IntegrityError, UnsafeFileError
+from zoo.files import disk_errors, flush, make_folder, temporary_name, write_bytes
+from zoo.progress import Progress, Silent
+from zoo.store.documents import parsed, read_json
 from zoo.store.layout import Layout, refuse_link
+from zoo.store.locks import in_use, locked
 
 _log = logging.getLogger("zoo")
 _READ = 1 << 20
@@ -29,21 +30,21 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a blob. Losing it costs time, or a second download, but nothing else.
+    """What is known of a blob. Losing it costs time, but nothing else.
 
     Attributes:
         bytes: Its size.
         mtime_ns: When the file was last changed, at the moment it was last found to match its name.
-        hashes: Its digests (hex) by kind: those that publishers gave, and sha256.
-        url: Where it came from; None for a file of the user's own.
-        etag: The validator that the server gave for it.
+        hashes: Its digests (hex) by kind: sha256, and those that publishers gave.
+        key: What stands for the file as it was published, see `Wanted.key`.
+        url: Where it came from.
     """
 
     bytes: int
     mtime_ns: int
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+    key: str | None = None
     url: str | None = None
-    etag: str | None = None
 
 
 class Blobs:
@@ -61,19 +62,21 @@ class Blobs:
         return self._paths.blobs / digest
 
     def size(self, digest: str) -> int | None:
-        """Returns the blob's size in bytes; None where it is not there, or empty after a power loss.
+        """Returns the blob's size in bytes; None where it is not there, or has another size than it had.
 
         Raises:
-            UnsafeFileError: A link stands in its place.
+            UnsafeFileError: A link, a pipe or the like stands in its place.
         """
         path = self.path(digest)
-        refuse_link(path)
         try:
-            found = path.stat().st_size
+            status = path.lstat()
         except OSError:
             return None
+        refuse_link(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsafeFileError(f"{path} is no regular file, where the store keeps files. Look at it, and remove it.")
         known = self.about(digest)
-        return found if known is None or known.bytes == found else None
+        return status.st_size if known is None or known.bytes == status.st_size else None
 
     def all(self) -> list[str]:
         """Returns the digests of all blobs that are there."""
@@ -84,56 +87,93 @@ class Blobs:
     def about(self, digest: str) -> About | None:
         """Returns what is known of a blob, if anything is."""
         try:
-            return _parse(json.loads((self._paths.about / f"{digest}.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return parsed(About, read_json(self._about(digest)))
+        except ValueError:
             return None
 
-    def find(self, published: str | None, urls: Mapping[str, object]) -> str | None:
-        """Returns the sha256 of a blob that is the file with this published hash or, without one, from these `urls`."""
+    def find(self, published: str | None, key: str, size: int | None = None) -> str | None:
+        """Returns the sha256 of a blob that is the file with this published hash or, without one, with this `key`.
+
+        Args:
+            published: Such as `md5:<hex>`.
+            key: What stands for the file, see `Wanted.key`.
+            size: Its size in bytes, where that is known.
+        """
         kind, _, wanted = (published or "").partition(":")
-        if kind == "sha256":
-            return wanted if self.size(wanted) is not None else None
-        for digest in self.all():
-            known = self.about(digest)
-            matches = known and (known.hashes.get(kind) == wanted if published else known.url in urls)
-            if matches and self.size(digest) is not None:
+        for digest in [wanted] if kind == "sha256" else self.all():
+            found = self.size(digest)
+            if found is None or size not in (None, found):
+                continue
+            if kind == "sha256" or (self._hash(digest, kind) == wanted if kind else self._key(digest) == key):
                 return digest
         return None
 
-    def trusted(self, digest: str, progress: Progress | None = None) -> bool:
-        """Returns whether the blob is there and is what its name says.
+    def _key(self, digest: str) -> str | None:
+        known = self.about(digest)
+        return known.key if known else None
 
-        It is read only where it was changed since it was last read; one that does not match is moved aside.
-        """
-        if self.size(digest) is None:
+    def _hash(self, digest: str, kind: str) -> str | None:
+        """Returns another digest of a blob; where what is known of it was lost, the blob is read."""
+        known = self.about(digest)
+        if known is not None:
+            return known.hashes.get(kind)
+        with contextlib.suppress(OSError, DiskError), in_use(self.path(digest)) as descriptor:
+            hashes = _digests(descriptor, frozenset({"sha256", kind}), Silent())
+            if hashes["sha256"] == digest:
+                self._write_about(digest, _seen(About(0, 0, hashes), os.fstat(descriptor)))
+                return hashes[kind]
+        return None
+
+    def is_unchanged(self, digest: str) -> bool:
+        """Returns whether the blob is there, and was not touched since it was last found to match its name."""
+        known = self.about(digest)
+        try:
+            status = self.path(digest).lstat()
+        except OSError:
             return False
-        known, status = self.about(digest), self.path(digest).stat()
-        if known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return True
-        return self.verify(digest, progress)
+        return known is not None and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
     def verify(self, digest: str, progress: Progress | None = None) -> bool:
-        """Returns whether the blob is what its name says, reading all of it; moves it aside where it is not."""
-        path = self.path(digest)
-        refuse_link(path)
-        status = path.stat()
-        if digest_of(path, progress) != digest:
-            self.quarantine(digest)
-            return False
+        """Returns whether the blob is what its name says, reading all of it; moves it aside where it is not.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            IntegrityError: The disk cannot give its bytes.
+        """
+        with in_use(self.path(digest)) as descriptor:
+            before = os.fstat(descriptor)
+            try:
+                found = _digests(descriptor, frozenset({"sha256"}), progress or Silent())["sha256"]
+            except OSError as error:
+                raise IntegrityError(
+                    f"{self.path(digest)} cannot be read: {error.strerror}. Check the disk, then: zoo verify"
+                ) from error
+            if found != digest:
+                self._quarantine(digest, before)
+                return False
         known = self.about(digest) or About(0, 0, {"sha256": digest})
-        checked = dataclasses.replace(known, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-        if checked != known:
+        if (checked := _seen(known, before)) != known:
             with contextlib.suppress(DiskError):  # a store may be read on a full or read-only disk
                 self._write_about(digest, checked)
         return True
 
-    def quarantine(self, digest: str) -> Path:
-        """Moves a damaged blob aside, so that it is fetched again, and returns where it is now."""
-        aside = make_folder(self._paths.corrupt) / f"{digest}.{time.time_ns()}"
-        _log.warning("%s is damaged; moved to %s", self.path(digest), aside)
-        with disk_errors(aside):
-            _move(self.path(digest), aside)
-        return aside
+    def set_aside_if_resized(self, digest: str) -> None:
+        """Moves a blob aside that has another size than it had, without reading it."""
+        if self.size(digest) is None:
+            with contextlib.suppress(FileNotFoundError), in_use(self.path(digest)) as descriptor:
+                self._quarantine(digest, os.fstat(descriptor))
+
+    def _quarantine(self, digest: str, status: os.stat_result) -> None:
+        """Moves the damaged file of this `status` aside; not one that a pull has put in its place meanwhile."""
+        path, aside = self.path(digest), make_folder(self._paths.corrupt) / f"{digest}.{time.time_ns()}"
+        with locked(self._paths.lock("blob", digest), "set a damaged file aside"), disk_errors(aside):
+            try:
+                same = os.path.samestat(path.lstat(), status)
+            except FileNotFoundError:
+                return
+            if same:
+                _log.warning("%s is damaged; moved to %s", path, aside)
+                move(path, aside)
 
     def commit(self, file: Path, about: About) -> str:
         """Makes `file`, whose bytes are flushed, a blob, and returns its sha256.
@@ -145,20 +185,27 @@ class Blobs:
         digest = about.hashes["sha256"]
         target = self.path(digest)
         refuse_link(target)
-        self._write_about(digest, dataclasses.replace(about, mtime_ns=file.stat().st_mtime_ns))
         make_folder(target.parent)
-        with disk_errors(target):
-            _move(file, target)
+        with locked(self._paths.lock("blob", digest), "keep a file"), disk_errors(target):
+            self._write_about(digest, _seen(about, file.stat()))
+            move(file, target)
         return digest
 
     def remove(self, digest: str) -> None:
         """Removes a blob and what is known of it."""
         with disk_errors(self.path(digest)):
             self.path(digest).unlink(missing_ok=True)
-            (self._paths.about / f"{digest}.json").unlink(missing_ok=True)
+            self._about(digest).unlink(missing_ok=True)
+
+    def _about(self, digest: str) -> Path:
+        return self._paths.about / f"{digest}.json"
 
     def _write_about(self, digest: str, about: About) -> None:
-        write_bytes(self._paths.about / f"{digest}.json", json.dumps(dataclasses.asdict(about)).encode())
+        write_bytes(self._about(digest), json.dumps(dataclasses.asdict(about)).encode())
+
+
+def _seen(about: About, status: os.stat_result) -> About:
+    return dataclasses.replace(about, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def is_digest(text: str) -> bool:
@@ -166,33 +213,20 @@ def is_digest(text: str) -> bool:
     return len(text) == 64 and not set(text) - set("0123456789abcdef")
 
 
-def digest_of(path: Path, progress: Progress | None = None) -> str:
-    """Returns the sha256 (hex) of a file.
-
-    Raises:
-        IntegrityError: The disk cannot give its bytes.
-    """
+def _digests(descriptor: int, kinds: frozenset[str], progress: Progress) -> dict[str, str]:
+    """Returns the digests (hex) of what a descriptor reads from its beginning."""
     import hashlib  # here, for the sake of a quick `zoo list`
 
-    try:
-        if progress is None:
-            return sha256_of(path)
-        digest = hashlib.sha256()
-        for data in _read(path):
+    hashes, place = {kind: hashlib.new(kind) for kind in kinds}, 0
+    while data := os.pread(descriptor, _READ, place):
+        for digest in hashes.values():
             digest.update(data)
-            progress.advance(len(data))
-        return digest.hexdigest()
-    except OSError as error:
-        raise IntegrityError(f"{path} cannot be read: {error.strerror}. Check the disk, then: zoo verify") from error
+        progress.advance(len(data))
+        place += len(data)
+    return {kind: digest.hexdigest() for kind, digest in hashes.items()}
 
 
-def _read(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        while data := file.read(_READ):
-            yield data
-
-
-def _move(file: Path, target: Path) -> None:
+def move(file: Path, target: Path) -> None:
     """Renames durably, by way of a copy where `target` is in another file system."""
     try:
         file.replace(target)
@@ -216,10 +250,3 @@ def _copy(file: Path, target: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     file.unlink()
-
-
-def _parse(record: Any) -> About:
-    about = About(**record)
-    if type(about.bytes) is not int or type(about.mtime_ns) is not int or not isinstance(about.hashes, dict):
-        raise TypeError
-    return about

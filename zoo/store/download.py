@@ -10,76 +10,45 @@ from __future__ import annotations
 import logging
 import random
 import re
-import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from zoo.errors import DiskError, IntegrityError, NotFoundError, ZooError
+from zoo.errors import IntegrityError, NotFoundError, ZooError
 from zoo.store.blobs import About, Blobs
-from zoo.store.layout import Layout, short_key
+from zoo.store.layout import Layout, refuse_without_room
+from zoo.store.meter import Tell
 from zoo.store.partial import Origin, Partial, open_partial
+from zoo.store.planning import Wanted
 from zoo.store.policy import Address, Policy, addresses
 from zoo.store.transport import Answer, FetchError, Transport
 
 _log = logging.getLogger("zoo")
 _CHUNK = 1 << 20
+_LOOK_UPS = 2  # tries where the server's name leads nowhere
 _HEADWAY = 1 << 20  # so many new bytes (or the rest of the file) make a broken connection no failure
-_ROOM = 1 << 20  # what else is written beside a file
 _MOST_BYTES = 8 << 30  # of a file whose size nobody says
 _MAGIC = {
     ".h5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".zip": b"PK", ".keras": b"PK", ".npz": b"PK",
 }  # fmt: skip
-_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file to fetch.
-
-    Attributes:
-        name: Its name; the ending says what it must begin with.
-        urls: Its published addresses, the primary first.
-        hash: What its bytes must have, as in `sha256:<hex>`; None where nobody published one.
-        bytes: Its size, where that is known.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    hash: str | None = None
-    bytes: int | None = None
-
-    @property
-    def key(self) -> str:
-        """Returns a file name for the file that is wanted, the same for all who want it."""
-        return short_key(self.hash) if self.hash else short_key(*self.urls)
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A file that was fetched.
-
-    Attributes:
-        blob: Its sha256 (hex).
-        bytes: Its size.
-        url: Where it came from, without anything secret.
-    """
-
-    blob: str
-    bytes: int
-    url: str
+_BEGINNING = 1024
+_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
 
 
 def download(
-    wanted: Wanted, paths: Layout, policy: Policy, meter: Callable[[int, int | None], None] = lambda done, total: None
-) -> Fetched:
-    """Returns the file, fetched and committed as a blob.
+    wanted: Wanted,
+    paths: Layout,
+    policy: Policy,
+    tell: Tell = lambda done, total: None,
+    *,
+    key: str | None = None,
+) -> str:
+    """Returns the sha256 (hex) of the file, which was fetched and is a blob now.
 
     Args:
         wanted: Which file.
         paths: The store.
         policy: From where it may come, and with what patience.
-        meter: Told the bytes that are there, and those of the whole where that is known. The former may fall.
+        tell: Told the bytes that are there, and those of the whole where that is known. The former may fall.
+        key: What it is found by later; None: `wanted.key`.
 
     Raises:
         NotFoundError: No address gave it.
@@ -87,27 +56,28 @@ def download(
         DiskError: There is no room for it; what has come is kept.
     """
     kinds = frozenset({"sha256", (wanted.hash or "sha256").partition(":")[0]})
-    with open_partial(paths.tmp, wanted.key, kinds) as partial, Transport(policy) as transport:
-        file = _Download(wanted, policy, partial, transport, meter).run()
+    pinned = wanted.hash is not None
+    with (
+        open_partial(paths.tmp, wanted.key, kinds, wanted.name, pinned=pinned) as partial,
+        Transport(policy) as transport,
+    ):
+        origin = _Download(wanted, policy, partial, transport, tell).run()
         partial.flush()
-        about = About(partial.size, 0, partial.digests(), file.url, file.etag)
+        about = About(partial.size, 0, partial.digests(), key or wanted.key, origin.url)
         blob = Blobs(paths).commit(partial.data, about)
         partial.remove()
-        return Fetched(blob, partial.size, file.url)
+        return blob
 
 
 class _Download:
     """The bytes of one file, from one address after the other into its partial."""
 
-    def __init__(
-        self, wanted: Wanted, policy: Policy, partial: Partial, transport: Transport,
-        meter: Callable[[int, int | None], None],
-    ) -> None:  # fmt: skip
+    def __init__(self, wanted: Wanted, policy: Policy, partial: Partial, transport: Transport, tell: Tell) -> None:
         self._wanted = wanted
         self._policy = policy
         self._partial = partial
         self._transport = transport
-        self._meter = meter
+        self._tell = tell
         self._pinned = wanted.hash is not None
         self._furthest = partial.size
 
@@ -134,14 +104,14 @@ class _Download:
     def _is_left_whole(self) -> bool:
         """Returns whether a process that died had all of it, and only did not come to say so."""
         partial, total = self._partial, self._total()
-        if not partial.size or total is None or partial.size < total:
+        if not partial.size or partial.size != total:
             return False
         try:
             self._check("nothing known")
         except FetchError:
             partial.start_again()
             return False
-        self._meter(partial.size, total)
+        self._tell(partial.size, total)
         return True
 
     def _from(self, address: Address) -> Origin:
@@ -166,7 +136,7 @@ class _Download:
                 if error.corrupt:
                     self._partial.start_again()
                 failed = 1 if self._furthest >= furthest + _HEADWAY else failed + 1
-                if not error.again or failed >= self._policy.attempts:
+                if not error.again or failed >= (self._policy.attempts if error.found else _LOOK_UPS):
                     raise
                 self._pause(address, error, failed)
 
@@ -192,9 +162,7 @@ class _Download:
         finally:
             answer.body.close()
         self._check(answer.content_type)
-        if partial.origin is None:  # an empty file
-            raise FetchError("nothing came", again=True)
-        return partial.origin
+        return partial.origin or Origin(str(address))
 
     def _resume_from(self, address: Address) -> tuple[int, str | None]:
         """Returns from which byte to ask, and the validator that those before it need."""
@@ -229,26 +197,23 @@ class _Download:
         if wanted.bytes is not None and total is not None and total != wanted.bytes:
             raise FetchError(f"expected {wanted.bytes} bytes, it has {total} ({answer.content_type})", corrupt=True)
         if known := partial.origin:
-            if known.etag and answer.etag and known.etag != answer.etag:
-                raise FetchError(f"what came before was of {known.etag}, this is of {answer.etag}", corrupt=True)
-            if total is not None and known.total is not None and total != known.total:
-                raise FetchError(f"it had {known.total} bytes before, now {total}", corrupt=True)
+            self._refuse_another(known, address, answer)
             return
-        self._refuse_without_room((wanted.bytes or total or 0) - start)
+        refuse_without_room((wanted.bytes or total or 0) - start, wanted.name, partial.folder.parent)
         partial.describe(Origin(str(address), answer.etag, total))
+
+    @staticmethod
+    def _refuse_another(known: Origin, address: Address, answer: Answer) -> None:
+        """Raises `FetchError` where what comes is of another file than what has come."""
+        if known.url == str(address) and known.etag and answer.etag and known.etag != answer.etag:
+            raise FetchError(f"what came before was of {known.etag}, this is of {answer.etag}", corrupt=True)
+        if known.total is not None and answer.total is not None and known.total != answer.total:
+            raise FetchError(f"it had {known.total} bytes before, now {answer.total}", corrupt=True)
 
     def _total(self) -> int | None:
         if self._wanted.bytes is not None or self._partial.origin is None:
             return self._wanted.bytes
         return self._partial.origin.total
-
-    def _refuse_without_room(self, needed: int) -> None:
-        free = shutil.disk_usage(self._partial.folder).free
-        if needed and needed + _ROOM > free:
-            raise DiskError(
-                f"{self._wanted.name} needs {needed:,} bytes more below {self._partial.folder.parent}, where "
-                f"{free:,} are free. Free some (zoo gc, zoo rm NAME), or set ZOO_HOME to a larger disk."
-            )
 
     def _read(self, answer: Answer) -> None:
         """Appends the body, for as long as it comes fast enough and is not more than the file.
@@ -259,18 +224,20 @@ class _Download:
         partial, total = self._partial, self._total()
         limit = _MOST_BYTES if total is None else total
         pace = _Pace(self._policy)
-        self._meter(partial.size, total)
+        self._tell(partial.size, total)
         for data in answer.chunks(_CHUNK):
             if partial.size + len(data) > limit:
                 raise FetchError(f"more than {limit} bytes came", corrupt=True)
-            if not partial.size:
-                _refuse_a_page(data, answer.content_type)
             partial.append(data)
             self._furthest = max(self._furthest, partial.size)
-            self._meter(partial.size, total)
+            self._tell(partial.size, total)
             pace.check(len(data))
+        if total is None or partial.size < total:
+            self._refuse_a_page(answer.content_type)
         if total is not None and partial.size < total:
-            raise FetchError(f"{partial.size} of {total} bytes came", again=True, short=answer.length is None)
+            raise FetchError(f"{partial.size} of {total} bytes came", again=True, short=not answer.ends)
+        if total is None and not self._pinned and not answer.ends:
+            raise FetchError("nobody says how long it is, so nobody could tell whether all of it came", short=True)
 
     def _check(self, content_type: str) -> None:
         """Checks that the partial is the file.
@@ -287,11 +254,22 @@ class _Download:
             if found != expected:
                 raise FetchError(f"expected {kind} {expected}, got {found} ({content_type})", corrupt=True)
             return
-        with self._partial.data.open("rb") as file:
-            begin = file.read(8)
+        if content_type.startswith("text/html"):
+            raise FetchError(f"a page for people came instead of the file (got {content_type})", corrupt=True)
+        begin = self._refuse_a_page(content_type)
         magic = next((magic for ending, magic in _MAGIC.items() if wanted.name.endswith(ending)), b"")
         if not begin.startswith(magic):
             raise FetchError(f"it does not begin as {wanted.name} must (it came as {content_type})", corrupt=True)
+
+    def _refuse_a_page(self, content_type: str) -> bytes:
+        """Returns how the file begins; raises `FetchError` where it is empty, or a login, an error or a notice."""
+        with self._partial.data.open("rb") as file:
+            begin = file.read(_BEGINNING)
+        if not begin:
+            raise FetchError("nothing came", corrupt=True)
+        if _PAGE.match(begin):
+            raise FetchError(f"a page for people came instead of the file (got {content_type})", corrupt=True)
+        return begin
 
 
 class _Pace:
@@ -312,20 +290,17 @@ class _Pace:
         self._began, self._bytes = time.monotonic(), 0
 
 
-def _refuse_a_page(begin: bytes, content_type: str) -> None:
-    """Raises `FetchError` where a page for people came instead of a file: a login, an error, a notice."""
-    if _PAGE.match(begin):
-        raise FetchError(f"a page came instead of the file (got {content_type})", corrupt=True)
-
-
 def _given_up(wanted: Wanted, failures: list[tuple[Address, FetchError]]) -> ZooError:
     told = "".join(f"\n  {address}: {error}" for address, error in failures)
     if any(error.corrupt or error.short for _, error in failures):
         return IntegrityError(
-            f"{wanted.name} was fetched, but is not the file that was meant; nothing of it is kept.{told}\n"
+            f"What came for {wanted.name} is not the file that was meant; nothing of it is kept.{told}\n"
             "Try again later, or name another place with --mirror."
         )
-    return NotFoundError(
-        f"Cannot fetch {wanted.name}.{told}\n"
-        "Check the network, then run the same command again; or name another place with --mirror."
+    unreachable = any(error.again for _, error in failures)
+    check = (
+        "Check the network, then run the same command again; or"
+        if unreachable
+        else "Check the address with zoo show, or"
     )
+    return NotFoundError(f"Cannot fetch {wanted.name}.{told}\n{check} name another place with --mirror or ZOO_MIRROR.")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoo.errors import IntegrityError, NotFoundError, nearest_names
+from zoo.errors import NotFoundError, nearest_names
 from zoo.progress import Progress, Silent
 from zoo.registry import find_entry
-from zoo.store.blobs import Blobs, digest_of
+from zoo.store.blobs import Blobs
 from zoo.store.embedded import embedded_artifact
+from zoo.store.extracted import extracted_bytes, is_extracted, verify_extracted
 from zoo.store.layout import Layout, layout, refuse_newer
-from zoo.store.records import Record, StoredFile, read_record, record_names
+from zoo.store.records import DamagedRecordError, Record, StoredFile, read_record, record_names
 
 State = Literal["whole", "damaged", "missing"]
 
@@ -27,21 +27,25 @@ class Place:
         model: The model.
         role: What the file is for.
         name: The file's published name.
-        path: Where it is; for an archive, the folder with what was in it.
-        bytes: Its size.
-        digest: Its sha256 (hex).
+        path: Where it is.
+        folder: For an archive, the folder with what was in it.
+        bytes: The file's size.
+        digest: The file's sha256 (hex).
         vouched: Who vouches for its bytes.
         url: Where it came from.
+        state: `whole`, or `missing` where it, or what was in it, is not there in its size. Nothing is read through.
     """
 
     model: str
     role: str
     name: str
     path: Path
+    folder: Path | None
     bytes: int
     digest: str
     vouched: str
     url: str | None
+    state: State
 
 
 @dataclass(frozen=True)
@@ -74,44 +78,59 @@ def locate(name: str) -> list[Place]:
     ['letters-cnn.keras']
     """
     paths = layout()
-    record = read_record(paths, name) if name in record_names(paths) else None
-    if record is not None:
-        return [_place(paths, record, file) for file in record.files]
-    entry = find_entry(name)
-    if entry.source == "embedded":
-        found = embedded_artifact(entry).files
-        return [
-            Place(entry.name, file.role, file.name, found[file.role], file.bytes or 0, (file.hash or "")[7:],
-                  "sha256 by its publisher", None)
-            for file in entry.files
-        ]  # fmt: skip
-    if entry.name != name:
-        return locate(entry.name)
-    raise NotFoundError(f"{name} has not been pulled. Fetch it: zoo pull {name}")
+    if name not in record_names(paths):
+        entry = find_entry(name)
+        if entry.source == "embedded":
+            found = embedded_artifact(entry).files
+            return [
+                Place(entry.name, file.role, file.name, found[file.role], None, file.bytes or 0,
+                      (file.hash or "").removeprefix("sha256:"), "sha256 by its publisher", None, "whole")
+                for file in entry.files
+            ]  # fmt: skip
+        name = pulled_name(paths, name)
+    record = read_record(paths, name)
+    return [_place(paths, record, file) for file in record.files] if record else []
 
 
 def _place(paths: Layout, record: Record, file: StoredFile) -> Place:
-    path = Blobs(paths).path(file.blob) if file.members is None else paths.extracted / file.blob
-    return Place(record.name, file.role, file.name, path, file.bytes, file.blob, file.vouched, file.url)
+    is_archive = file.role == "archive"
+    is_here = Blobs(paths).size(file.blob) == file.bytes and (not is_archive or is_extracted(paths, file.blob))
+    return Place(
+        model=record.name,
+        role=file.role,
+        name=file.name,
+        path=Blobs(paths).path(file.blob),
+        folder=paths.extracted / file.blob if is_archive else None,
+        bytes=file.bytes,
+        digest=file.blob,
+        vouched=file.vouched,
+        url=file.url,
+        state="whole" if is_here else "missing",
+    )
 
 
 def pulled_models() -> list[Record]:
-    """Returns what was pulled, by model. A damaged record stands there without files.
+    """Returns what was pulled, by model. One whose record cannot be read stands there without files.
 
     >>> pulled_models()
     []
     """
     paths = layout()
+    return _records(paths, record_names(paths))
+
+
+def _records(paths: Layout, names: Iterable[str]) -> list[Record]:
+    """Returns the records of models, in any case those that are there; one that is damaged has no files."""
     found = []
-    for name in record_names(paths):
+    for name in names:
         try:
-            found.append(read_record(paths, name) or Record(name, ()))
-        except IntegrityError:
+            found.append(read_record(paths, name))
+        except DamagedRecordError:
             found.append(Record(name, ()))
-    return found
+    return [record for record in found if record is not None]
 
 
-def verify(names: Sequence[str] = (), *, progress: Progress | None = None) -> list[Finding]:
+def verify(names: str | Sequence[str] = (), *, progress: Progress | None = None) -> list[Finding]:
     """Reads every byte of the store, and returns what was found, file by file.
 
     Damaged blobs are moved to `corrupt/`; the next pull of their model fetches them again.
@@ -126,25 +145,18 @@ def verify(names: Sequence[str] = (), *, progress: Progress | None = None) -> li
     """
     paths, progress = layout(), progress or Silent()
     refuse_newer(paths)
-    wanted = [pulled_name(paths, name) for name in names] or record_names(paths)
-    records: dict[str, Record | None] = {}
-    for name in wanted:
-        try:
-            records[name] = read_record(paths, name)
-        except IntegrityError:
-            records[name] = None
+    names = [names] if isinstance(names, str) else names
+    wanted = [pulled_name(paths, name) for name in names] if names else record_names(paths)
+    records = _records(paths, dict.fromkeys(wanted))
     blobs = Blobs(paths)
-    mentioned = {file.blob for record in records.values() if record for file in record.files}
+    mentioned = {file.blob for record in records for file in record.files}
     read = sorted(mentioned if names else mentioned | set(blobs.all()))
     if not read and not records:
         return []
-    progress.start(sum(blobs.size(digest) or 0 for digest in read) + _extracted_bytes(records.values()), "bytes")
+    progress.start(sum(blobs.size(digest) or 0 for digest in read) + _extracted_bytes(paths, records), "bytes")
     try:
         states = {digest: _state(blobs, digest, progress) for digest in read}
-        findings = [
-            finding for name, record in records.items()
-            for finding in (_findings(paths, record, states, progress) if record else [_damaged_record(paths, name)])
-        ]  # fmt: skip
+        findings = [each for record in records for each in _findings(paths, record, states, progress)]
     finally:
         progress.close()
     spare = (digest for digest in read if digest not in mentioned)
@@ -153,53 +165,53 @@ def verify(names: Sequence[str] = (), *, progress: Progress | None = None) -> li
     ]
 
 
-def _extracted_bytes(records: Iterable[Record | None]) -> int:
-    files = (file for record in records if record for file in record.files)
-    return sum(member.bytes for file in files for member in file.members or ())
+def _extracted_bytes(paths: Layout, records: Iterable[Record]) -> int:
+    return sum(extracted_bytes(paths, file.blob) for record in records for file in _archives(record))
+
+
+def _archives(record: Record) -> list[StoredFile]:
+    return [file for file in record.files if file.role == "archive"]
 
 
 def pulled_name(paths: Layout, name: str) -> str:
     """Returns the name under which a model was pulled.
 
     Raises:
-        NotFoundError: It was not.
+        UsageError: It cannot be a model's name.
+        NotFoundError: It was not pulled, or there is no such model.
     """
     here = record_names(paths)
     if name in here:
         return name
-    with contextlib.suppress(NotFoundError):
-        if (found := find_entry(name).name) in here:
-            return found
-    near = nearest_names(name, here)
-    listed = f" Here are: {', '.join(here)}." if here else " Nothing has been pulled yet."
-    raise NotFoundError(f"{name!r} has not been pulled.{near}{listed}")
+    found = find_entry(name).name
+    if found in here:
+        return found
+    near = nearest_names(name, here) or (f" Here are: {', '.join(here)}." if here else "")
+    raise NotFoundError(f"{found} has not been pulled.{near} Fetch it: zoo pull {found}")
 
 
 def _state(blobs: Blobs, digest: str, progress: Progress) -> State:
-    path = blobs.path(digest)
-    if path.is_file() and blobs.size(digest) is None:
-        blobs.quarantine(digest)  # of another size than it had: there is no need to read it
-        return "damaged"
     if blobs.size(digest) is None:
+        if not blobs.path(digest).exists():
+            return "missing"
+        blobs.set_aside_if_resized(digest)  # of another size than it had: there is no need to read it
+        return "damaged"
+    try:
+        return "whole" if blobs.verify(digest, progress) else "damaged"
+    except FileNotFoundError:  # removed, or replaced by a pull, since it was looked for
         return "missing"
-    return "whole" if blobs.verify(digest, progress) else "damaged"
 
 
 def _findings(paths: Layout, record: Record, states: dict[str, State], progress: Progress) -> Iterator[Finding]:
+    if not record.files:
+        yield Finding(record.name, "record", paths.artifact(record.name), "damaged", 0)
     for file in record.files:
         yield Finding(record.name, file.name, Blobs(paths).path(file.blob), states[file.blob], file.bytes)
+    for file in _archives(record):
         folder = paths.extracted / file.blob
-        for member in file.members or ():
-            path = folder / member.path
-            state: State = "whole"
-            if path.is_symlink() or not path.is_file():
-                state = "missing"
-            elif digest_of(path, progress) != member.sha256:
-                state = "damaged"
-            yield Finding(record.name, f"{file.name}: {member.path}", path, state, member.bytes)
-            if state == "damaged":
-                path.unlink()  # the archive is here: the next pull extracts it again
-
-
-def _damaged_record(paths: Layout, name: str) -> Finding:
-    return Finding(name, "record", paths.artifact(name), "damaged", 0)
+        found = list(verify_extracted(paths, file.blob, progress))
+        if not found:
+            yield Finding(record.name, f"{file.name}, extracted", folder, "missing", 0)
+        for member, is_whole in found:
+            state: State = "missing" if is_whole is None else "whole" if is_whole else "damaged"
+            yield Finding(record.name, f"{file.name}: {member.path}", folder / member.path, state, member.bytes)

@@ -15,15 +15,19 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.errors import DiskError, IntegrityError, UnsafeFileError
 from zoo.files import make_folder, write_bytes, zoo_home
 from zoo.names import folded
+from zoo.store.documents import read_json
 
 SCHEMA = 1
+
+_ROOM = 1 << 20  # what else is written beside a file
 
 _log = logging.getLogger("zoo")
 
@@ -100,16 +104,12 @@ def prepare(paths: Layout) -> None:
     marker = paths.home / "store.json"
     if not marker.exists():
         write_bytes(marker, json.dumps({"schema": SCHEMA}).encode() + b"\n")
-    _warn_of_other_writers(paths.home)
 
 
 def refuse_newer(paths: Layout) -> None:
     """Raises `IntegrityError` where a newer version of zoo wrote the store."""
-    try:
-        record = json.loads((paths.home / "store.json").read_bytes())
-        found = record["schema"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # not there yet, or not readable: the records themselves say their version too
+    record = read_json(paths.home / "store.json")  # None is not there yet; the records say their version too
+    found = record.get("schema") if isinstance(record, dict) else None
     if type(found) is int and found > SCHEMA:
         raise IntegrityError(
             f"The store {paths.home} has schema {found}; this version of zoo writes schema {SCHEMA}. "
@@ -117,11 +117,27 @@ def refuse_newer(paths: Layout) -> None:
         )
 
 
+def refuse_without_room(needed: int, what: str, folder: Path) -> None:
+    """Raises `DiskError` where `needed` more bytes have no room in the file system of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed > 0 and needed + _ROOM > free:
+        raise DiskError(
+            f"{what} needs {needed:,} bytes more below {folder}, where {free:,} are free. "
+            "Free some (zoo gc --all, zoo rm NAME), or set ZOO_HOME to a larger disk."
+        )
+
+
+def warn_of_other_writers(paths: Layout) -> None:
+    """Says once a process that others could put files here: what is loaded from the store is trusted."""
+    for folder in (paths.home, paths.blobs, paths.about):
+        if folder.is_dir():
+            _warn_of_other_writers(folder)
+
+
 @functools.cache
 def _warn_of_other_writers(home: Path) -> None:
-    """Says once a process that others could put files here: what is loaded from the store is trusted."""
     status = home.stat()
-    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+    if status.st_uid != os.getuid():
         _log.warning("The store %s belongs to another user (uid %d), who can change its files.", home, status.st_uid)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         _log.warning("Everybody can write to the store %s. Mend it: chmod o-w %s", home, home)
@@ -131,6 +147,6 @@ def refuse_link(path: Path) -> None:
     """Raises `UnsafeFileError` where `path` is a symbolic link: the store makes none, so somebody planted it."""
     if path.is_symlink():
         raise UnsafeFileError(
-            f"{path} is a symbolic link; the store makes none. Look at where it leads ({path.readlink()}), remove it, "
-            "and run the same command again."
+            f"{path} is a symbolic link; the store makes none. Look at where it leads, remove it, and run the same "
+            "command again."
         )

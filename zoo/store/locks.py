@@ -7,26 +7,19 @@ renames of private files, so the worst is that something is done twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
-import sys
+import stat
 import time
 from collections.abc import Iterator
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 from zoo.errors import BusyError, UnsafeFileError
 from zoo.files import disk_errors, make_folder
 from zoo.store.layout import refuse_link
-
-if sys.platform != "win32":
-    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
-else:
-    LOCK_EX = LOCK_NB = LOCK_SH = 0
-
-    def flock(fd: int, operation: int) -> None:
-        """Does nothing: there are no such locks here."""
-
 
 _log = logging.getLogger("zoo")
 _POLL = 0.05
@@ -48,7 +41,7 @@ def locked(path: Path, work: str, timeout: float | None = None) -> Iterator[None
     make_folder(path.parent)
     refuse_link(path)
     with disk_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
         _wait(descriptor, path, work, timeout)
         _sign(descriptor, work)
@@ -58,8 +51,8 @@ def locked(path: Path, work: str, timeout: float | None = None) -> Iterator[None
 
 
 @contextlib.contextmanager
-def in_use(path: Path) -> Iterator[None]:
-    """Holds the blob `path` against removal while it is read.
+def in_use(path: Path) -> Iterator[int]:
+    """Holds the blob `path` against removal while it is read; gives a descriptor to read it by.
 
     Raises:
         FileNotFoundError: It is not there.
@@ -68,40 +61,47 @@ def in_use(path: Path) -> Iterator[None]:
     descriptor = _open_blob(path)
     try:
         _try_lock(descriptor, shared=True, wait=True)
-        if os.fstat(descriptor).st_nlink == 0:  # removed between opening and locking
-            raise FileNotFoundError(path)
-        yield
+        if not _is_at(path, descriptor):  # removed, or replaced, between opening and locking
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def for_removal(path: Path) -> Iterator[bool]:
-    """Holds the blob `path` for removal, and says whether that may be: nobody reads it."""
+def for_removal(path: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Holds the blob `path` for removal, and says whether that may be: nobody reads it, for `patience` seconds."""
     try:
         descriptor = _open_blob(path)
     except FileNotFoundError:
-        yield False
+        yield True
         return
     try:
-        yield _try_lock(descriptor, shared=False)
+        until = time.monotonic() + patience
+        while not (free := _try_lock(descriptor)) and time.monotonic() < until:
+            time.sleep(_POLL)
+        yield free
     finally:
         os.close(descriptor)
 
 
-def is_in_use(path: Path) -> bool:
-    """Returns whether somebody reads the blob `path` at this moment."""
-    with for_removal(path) as free:
-        return not free and path.exists()
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _open_blob(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        if path.is_symlink():
-            raise UnsafeFileError(f"{path} is a symbolic link, where the store keeps files. Remove it.") from error
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would else be waited for
+    except OSError:
+        refuse_link(path)
         raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafeFileError(f"{path} is no regular file, where the store keeps files. Look at it, and remove it.")
+    return descriptor
 
 
 def _wait(descriptor: int, path: Path, work: str, timeout: float | None) -> None:
@@ -141,5 +141,5 @@ def _holder(descriptor: int) -> str:
     try:
         record = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(record['pid'])} (to {record['work']}, for {time.time() - record['since']:.0f} s)"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "another process"

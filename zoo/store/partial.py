@@ -7,6 +7,7 @@ take that over with one rename.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -16,13 +17,15 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from zoo.files import disk_errors, make_folder, write_bytes
+from zoo.store.documents import parsed, read_json
+from zoo.store.policy import is_strong
 
 _SUFFIX = ".partial"
 _READ = 1 << 20
 _ABANDONED = 3600.0
+_HOST = 8  # letters of a name that are the machine's
 _own: set[Path] = set()  # what other threads of this process work on
 
 
@@ -31,7 +34,7 @@ class Origin:
     """What the bytes so far are bytes of.
 
     Attributes:
-        url: Where they came from.
+        url: Where they came from, as it may be shown.
         etag: The strong validator that the server gave; None where it gave none.
         total: Size of the whole (bytes), where the server said it.
     """
@@ -41,27 +44,36 @@ class Origin:
     total: int | None = None
 
 
+def _read_origin(path: Path) -> Origin | None:
+    try:
+        origin = parsed(Origin, read_json(path))
+    except ValueError:
+        return None
+    return origin if origin.etag is None or is_strong(origin.etag) else None
+
+
 class Partial:
     """The bytes of a file that came so far, and their digests.
 
     Args:
         folder: A private folder, that this process alone writes to.
         kinds: Names of the hashes to compute, as `hashlib` knows them.
+        name: The file's name, for messages.
     """
 
-    def __init__(self, folder: Path, kinds: frozenset[str]) -> None:
+    def __init__(self, folder: Path, kinds: frozenset[str], name: str) -> None:
         self.folder = folder
         self.size = 0
-        self.origin: Origin | None = None
+        self.origin = _read_origin(folder / "origin.json")
         self._kinds = kinds
+        self._name = name
         self._hashes = {kind: hashlib.new(kind) for kind in kinds}
-        _own.add(folder)
+        with disk_errors(folder):
+            self._file = (folder / "data").open("ab+", buffering=0)
         try:
-            with disk_errors(folder):
-                self._file = (folder / "data").open("ab+", buffering=0)
             self._read_what_is_there()
         except BaseException:
-            _own.discard(folder)
+            self._file.close()
             raise
 
     def __enter__(self) -> Partial:
@@ -92,7 +104,9 @@ class Partial:
         Raises:
             DiskError: There is no room; what came before is kept.
         """
-        with disk_errors(self.data, "free some space and run the same command again: what has come is kept"):
+        with disk_errors(
+            self.data, f"free some space and run the same command again: what has come of {self._name} is kept"
+        ):
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
@@ -125,8 +139,6 @@ class Partial:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read_what_is_there(self) -> None:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            self.origin = _parse(json.loads((self.folder / "origin.json").read_bytes()))
         if self.origin is None:
             self.start_again()
             return
@@ -137,28 +149,38 @@ class Partial:
                 digest.update(data)
 
 
-def _parse(record: dict[str, Any]) -> Origin:
-    origin = Origin(**record)
-    if not isinstance(origin.url, str) or not isinstance(origin.etag, str | None):
-        raise TypeError
-    if origin.total is not None and type(origin.total) is not int:
-        raise TypeError
-    return origin
+def open_partial(tmp: Path, key: str, kinds: frozenset[str], name: str, *, pinned: bool) -> Partial:
+    """Returns the download called `key`: one that a dead process left behind, or a new one.
 
-
-def open_partial(tmp: Path, key: str, kinds: frozenset[str]) -> Partial:
-    """Returns the download called `key`: one that a dead process left behind, or a new one."""
+    Args:
+        tmp: The folder of what is not finished.
+        key: What stands for the file.
+        kinds: Hashes to compute.
+        name: The file's name, for messages.
+        pinned: Whether a hash will tell whether the bytes are right. Without one, those from before the machine was
+            last started are not used: after a loss of power they may be other than what was written.
+    """
     make_folder(tmp)
     mine = tmp / f"{key}.{os.getpid()}.{_machine()}.{os.urandom(4).hex()}{_SUFFIX}"
-    left = sorted((path for path in tmp.glob(f"{key}.*{_SUFFIX}") if is_abandoned(path)), key=_bytes_in)
-    while left:
-        with contextlib.suppress(FileNotFoundError):  # another process was quicker
-            left.pop().rename(mine)
-            break
-    else:
-        with disk_errors(mine):
-            mine.mkdir(mode=0o700)
-    return Partial(mine, kinds)
+    _own.add(mine)
+    try:
+        left = [path for path in partials(tmp, key) if is_abandoned(path) and (pinned or _machine() in path.name)]
+        while left:
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                left.pop().rename(mine)
+                break
+        else:
+            with disk_errors(mine):
+                mine.mkdir(mode=0o700)
+        return Partial(mine, kinds, name)
+    except BaseException:
+        _own.discard(mine)
+        raise
+
+
+def partials(tmp: Path, key: str = "") -> list[Path]:
+    """Returns the folders of all unfinished downloads, or those called `key`; those with the most bytes last."""
+    return sorted(tmp.glob(f"{key or '*'}.*{_SUFFIX}"), key=bytes_in)
 
 
 def is_abandoned(folder: Path) -> bool:
@@ -170,8 +192,10 @@ def is_abandoned(folder: Path) -> bool:
         number = int(pid)
     except ValueError:
         return False
-    if machine != _machine():  # a home shared by several machines: their processes cannot be seen from here
+    if machine[:_HOST] != _machine()[:_HOST]:  # a home shared by machines: the others' processes cannot be seen here
         return _age(folder) > _ABANDONED
+    if machine != _machine():
+        return True  # of this machine, before it was last started
     if number == os.getpid():
         return True  # of this process, and none of its threads works on it
     try:
@@ -190,17 +214,19 @@ def _age(folder: Path) -> float:
         return 0.0
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Returns how many bytes of its file a partial download has."""
     try:
         return (folder / "data").stat().st_size
     except OSError:
         return 0
 
 
+@functools.cache
 def _machine() -> str:
-    """Returns a name of this machine since it was started: process numbers mean something there only."""
+    """Returns a name of this machine and of its last start: process numbers mean something between those only."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         boot = ""
-    return hashlib.sha256(f"{platform.node()} {boot}".encode()).hexdigest()[:10]
+    return "".join(hashlib.sha256(each.encode()).hexdigest()[:_HOST] for each in (platform.node(), boot))

@@ -9,11 +9,14 @@ import base64
 import dataclasses
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from zoo.errors import UsageError
+
+_STRONG = re.compile(r'"[!#-~]+"')
 
 
 @dataclass(frozen=True)
@@ -72,19 +75,23 @@ def parse_mirrors(text: str) -> tuple[tuple[str, str], ...]:
     (('https://storage.googleapis.com/', 'http://127.0.0.1:8000/gcs/'),)
     """
     rules = []
-    for rule in filter(None, (part.strip() for part in text.split(","))):
+    for number, rule in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         prefix, equals, target = rule.partition("=")
         if not equals or not _is_web(prefix) or not _is_web(target):
-            raise UsageError(
-                f"A mirror is written as https://published.example/=https://mirror.example/copy/ (several separated "
-                f"by commas); got {shown(rule)!r} in --mirror or ZOO_MIRROR."
+            raise UsageError(  # the rule itself may hold a password
+                "A mirror is written as https://published.example/=https://mirror.example/copy/ (several separated "
+                f"by commas); number {number} in --mirror or ZOO_MIRROR is not."
             )
         rules.append((prefix, target))
     return tuple(rules)
 
 
 def _is_web(url: str) -> bool:
-    return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class Credential:
     """A secret for one origin.
 
     Attributes:
-        variable: The environment variable that it came from.
+        variable: The environment variable, or other place, that it came from.
         header: The value of the Authorization header; never shown.
     """
 
@@ -177,6 +184,15 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)
 
 
+def is_strong(etag: str) -> bool:
+    """Returns whether a server's validator tells files apart byte by byte, and can be sent back.
+
+    >>> is_strong('"33a64df5"'), is_strong('W/"33a64df5"')
+    (True, False)
+    """
+    return _STRONG.fullmatch(etag) is not None
+
+
 def shown(url: str) -> str:
     """Returns `url` as it may be shown and logged: without user, password and query, which may be secrets.
 
@@ -197,9 +213,12 @@ def _credential(url: str, userinfo: str, mirrored: bool) -> Credential | None:
     if urlsplit(url).scheme != "https" and not is_loopback(url):
         return None
     if userinfo:
-        return Credential("ZOO_MIRROR", "Basic " + base64.b64encode(unquote(userinfo).encode()).decode())
+        place = "ZOO_MIRROR or --mirror" if mirrored else "the registry's address"
+        return Credential(place, "Basic " + base64.b64encode(unquote(userinfo).encode()).decode())
     variable = "ZOO_TOKEN" if mirrored else {"huggingface.co": "HF_TOKEN"}.get(urlsplit(url).hostname or "")
     token = os.environ.get(variable or "", "").strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{variable} holds no token: a token is one line without blanks.")
     return Credential(variable, f"Bearer {token}") if variable and token else None
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IntegrityError
-from zoo.files import disk_errors, write_bytes
+from zoo.files import disk_errors, flush, write_bytes
 from zoo.names import name_fault, path_fault
-from zoo.store.archives import Member
 from zoo.store.blobs import is_digest
+from zoo.store.documents import parsed, read_json
 from zoo.store.layout import SCHEMA, Layout, layout, refuse_link
 
 _log = logging.getLogger("zoo")
@@ -31,9 +31,9 @@ class StoredFile:
         bytes: Its size.
         published: The hash that it was checked by, such as `md5:...`; None where nobody published one.
         hash_from: Who published that hash: `publisher` or `third_party`.
+        key: What stands for the file as it was published, see `Wanted.key`.
         url: Where it came from.
         fetched: When, as an ISO time.
-        members: For an archive, what was in it; else None.
     """
 
     role: str
@@ -42,9 +42,9 @@ class StoredFile:
     bytes: int
     published: str | None = None
     hash_from: str | None = None
+    key: str | None = None
     url: str | None = None
     fetched: str | None = None
-    members: tuple[Member, ...] | None = None
 
     @property
     def vouched(self) -> str:
@@ -52,7 +52,10 @@ class StoredFile:
         if self.published is None:
             return "unverified by publisher"
         kind = self.published.partition(":")[0]
-        return f"{kind} by {'its publisher' if self.hash_from == 'publisher' else 'a third party'}"
+        by = {"publisher": "its publisher", "third_party": "a third party"}.get(
+            self.hash_from or "", "nobody knows whom"
+        )
+        return f"{kind} by {by}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ def write_record(paths: Layout, record: Record) -> None:
     write_bytes(path, json.dumps(document, indent=1).encode() + b"\n")
 
 
+class DamagedRecordError(IntegrityError):
+    """A record that cannot be read, and that a pull makes anew."""
+
+
 def read_record(paths: Layout, name: str, *, mend: bool = False) -> Record | None:
     """Returns what was pulled of the model `name`, or None.
 
@@ -94,21 +101,14 @@ def read_record(paths: Layout, name: str, *, mend: bool = False) -> Record | Non
         mend: Take a damaged record for none, because it is written anew.
 
     Raises:
-        IntegrityError: The record is damaged, or a newer version of zoo wrote it.
+        IntegrityError: A newer version of zoo wrote the record; `DamagedRecordError` where it is damaged.
         UnsafeFileError: The record is a link.
     """
     path = paths.artifact(name)
     refuse_link(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    document = read_json(path)
+    if document is None and not path.exists():
         return None
-    except OSError as error:
-        raise IntegrityError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
-        document: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
     schema = document.get("schema") if isinstance(document, dict) else None
     if type(schema) is int and schema > SCHEMA:
         raise IntegrityError(
@@ -119,30 +119,29 @@ def read_record(paths: Layout, name: str, *, mend: bool = False) -> Record | Non
         return _parse(name, document)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if mend:
-            _log.warning("%s is damaged; it is made anew.", path)
+            _log.debug("%s is damaged; it is made anew.", path)
             return None
-        raise IntegrityError(f"{path} is damaged: it is no record of a model. Mend it: zoo pull {name}") from error
+        raise DamagedRecordError(f"{path} is damaged: it is no record of a model. Mend it: zoo pull {name}") from error
 
 
 def _parse(name: str, document: dict[str, Any]) -> Record:
-    files = []
-    for each in document["files"]:
-        members = each.pop("members")
-        parsed = None if members is None else tuple(Member(**member) for member in members)
-        file = StoredFile(**each, members=parsed)
-        if not is_digest(file.blob) or path_fault(file.name) or type(file.bytes) is not int:
-            raise ValueError
-        if any(path_fault(member.path) or not is_digest(member.sha256) for member in parsed or ()):
-            raise ValueError
-        files.append(file)
-    if document["name"] != name or not files:
-        raise ValueError
-    return Record(name, tuple(files))
+    files = tuple(parsed(StoredFile, each) for each in document["files"])
+    if (
+        document["name"] != name
+        or not files
+        or any(not is_digest(file.blob) or path_fault(file.name) for file in files)
+    ):
+        raise ValueError(name)
+    return Record(name, files)
 
 
 def record_names(paths: Layout) -> list[str]:
     """Returns the names of all models of which something was pulled; their records may yet be damaged."""
-    found = (path.relative_to(paths.artifacts).as_posix() for path in paths.artifacts.rglob("*.json"))
+    with disk_errors(paths.artifacts, "look at its permissions", "read"):
+        if not paths.artifacts.exists():
+            return []
+        next(paths.artifacts.iterdir(), None)  # refused where rglob would find nothing without a word
+        found = [path.relative_to(paths.artifacts).as_posix() for path in paths.artifacts.rglob("*.json")]
     names = (name.removesuffix(".json") for name in found)
     return sorted(name for name in names if name_fault(name) is None)
 
@@ -160,7 +159,9 @@ def remove_record(paths: Layout, name: str) -> None:
     """Removes a model's record, and the folders that only it kept."""
     path = paths.artifact(name)
     with disk_errors(path):
-        path.unlink(missing_ok=True)
+        if path.exists():
+            path.unlink()
+            flush(path.parent)  # the record goes before what it speaks of, also if the power does
     for folder in path.parents:
         if folder == paths.artifacts or _has_names(folder):
             return

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import BusyError, UsageError
-from zoo.files import disk_errors, temporary_name
+from zoo.errors import BusyError, IntegrityError, UsageError
+from zoo.files import disk_errors
 from zoo.registry import all_entries
 from zoo.store.blobs import Blobs, is_digest
+from zoo.store.extracted import remove_extracted
 from zoo.store.inventory import pulled_name
 from zoo.store.layout import Layout, layout, prepare, refuse_newer
-from zoo.store.locks import for_removal, is_in_use, locked
-from zoo.store.partial import is_abandoned
-from zoo.store.records import read_record, record_names, remove_record
+from zoo.store.locks import for_removal, locked
+from zoo.store.partial import is_abandoned, partials
+from zoo.store.records import Record, read_record, record_names, remove_record
 
 _GRACE = 3600.0  # a file this young may belong to a pull whose record is about to be written
 _LEFT_ALONE = 86_400.0  # a download that broke is taken up again for so long
+_PATIENCE = 1.0  # who only looks whether a file is in use, holds it for less
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Removal:
     bytes: int
 
 
-def remove(names: Sequence[str], *, dry_run: bool = False, lock_timeout: float | None = None) -> list[Removal]:
+def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: float | None = None) -> list[Removal]:
     """Removes pulled models, and returns what went; files that other models share stay.
 
     Args:
@@ -48,44 +50,54 @@ def remove(names: Sequence[str], *, dry_run: bool = False, lock_timeout: float |
 
     Raises:
         NotFoundError: One of them has not been pulled; none is removed then.
+        UsageError: One of them ships with zoo.
         BusyError: A running process reads a file of one; that model is left as it is.
+        IntegrityError: What another model has cannot be read, so that nobody knows what it shares; or a newer version
+            of zoo wrote the store.
     """
     paths = layout()
+    refuse_newer(paths)
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name in (entries := all_entries()) and entries[name].source == "embedded":
             raise UsageError(f"{name} ships with zoo; there is nothing to remove.")
-    wanted = [pulled_name(paths, name) for name in names]
-    if not dry_run:
-        prepare(paths)
-    return [each for name in wanted for each in _remove_model(paths, name, dry_run, lock_timeout)]
+    wanted = list(dict.fromkeys(pulled_name(paths, name) for name in names))
+    if dry_run:
+        return [each for name in wanted for each in _removals(paths, name, read_record(paths, name, mend=True))]
+    prepare(paths)
+    return [each for name in wanted for each in _remove_model(paths, name, lock_timeout)]
 
 
-def _remove_model(paths: Layout, name: str, dry_run: bool, lock_timeout: float | None) -> list[Removal]:
-    with contextlib.ExitStack() as held:
-        if not dry_run:
-            held.enter_context(locked(paths.lock("model", name), f"remove {name}", lock_timeout))
+def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[Removal]:
+    with locked(paths.lock("model", name), f"remove {name}", lock_timeout), contextlib.ExitStack() as held:
         record = read_record(paths, name, mend=True)
-        own = {file.blob for file in record.files} - _mentioned(paths, but=name) if record else set()
-        going = (
-            [
-                _removal(paths, digest, f"{file.name} of {name}")
-                for digest, file in ((file.blob, file) for file in record.files)
-                if digest in own
-            ]
-            if record
-            else []
-        )
-        folders = [_folder_removal(paths.extracted / digest, f"extracted files of {name}") for digest in sorted(own)]
-        removals = [*going, *(folder for folder in folders if folder.bytes)]
-        if dry_run:
-            return removals
-        for digest in sorted(own):
-            if not held.enter_context(for_removal(Blobs(paths).path(digest))) and Blobs(paths).path(digest).exists():
+        for digest in _own_blobs(paths, name, record):
+            if not held.enter_context(for_removal(Blobs(paths).path(digest), _PATIENCE)):
                 raise BusyError(f"{name} is being read by a running process; wait for it, then: zoo rm {name}")
+        # Asked again, now that nobody can claim them: another model may have just begun to share one.
+        removals, own = _removals(paths, name, record), _own_blobs(paths, name, record)
         remove_record(paths, name)
         for digest in own:
             _remove_blob(paths, digest)
-        return removals or [Removal(f"record of {name}", paths.artifact(name), 0)]
+    return removals
+
+
+def _own_blobs(paths: Layout, name: str, record: Record | None) -> list[str]:
+    """Returns the blobs that are this model's alone."""
+    return sorted({file.blob for file in record.files} - _mentioned(paths, but=name)) if record else []
+
+
+def _removals(paths: Layout, name: str, record: Record | None) -> list[Removal]:
+    """Returns what removing a model takes away."""
+    own = set(_own_blobs(paths, name, record))
+    files = [file for file in record.files if file.blob in own] if record else []
+    sizes = {file.blob: _removal(Blobs(paths).path(file.blob), f"{file.name} of {name}") for file in files}
+    folders = [
+        _removal(paths.extracted / file.blob, f"extracted {file.name} of {name}")
+        for file in files
+        if (paths.extracted / file.blob).is_dir()
+    ]
+    return [*sizes.values(), *folders, _removal(paths.artifact(name), f"record of {name}")]
 
 
 def _mentioned(paths: Layout, but: str = "") -> set[str]:
@@ -100,81 +112,88 @@ def _mentioned(paths: Layout, but: str = "") -> set[str]:
 
 def _remove_blob(paths: Layout, digest: str) -> None:
     Blobs(paths).remove(digest)
-    _remove_folder(paths, paths.extracted / digest)
+    remove_extracted(paths, digest)
 
 
-def _remove_folder(paths: Layout, folder: Path) -> None:
-    """Removes a folder so that nobody ever sees half of it."""
-    with disk_errors(folder), contextlib.suppress(FileNotFoundError):
-        aside = temporary_name(paths.tmp / folder.name)
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+def discard(paths: Layout, digest: str) -> None:
+    """Removes a blob that turned out to be of no use, unless a model has it or a process reads it."""
+    with contextlib.suppress(IntegrityError), for_removal(Blobs(paths).path(digest)) as free:
+        if free and digest not in _mentioned(paths):
+            _remove_blob(paths, digest)
 
 
-def collect_garbage(*, dry_run: bool = False, grace: float = _GRACE) -> list[Removal]:
+def collect_garbage(*, everything: bool = False, dry_run: bool = False) -> list[Removal]:
     """Removes what belongs to no model, and returns it: spare blobs, damaged ones, downloads that were given up.
 
     Args:
+        everything: Also spare blobs of the last hour, and downloads that broke in the last day and would be taken up
+            again by a pull. What a running process works on stays.
         dry_run: Only say what would go.
-        grace: Seconds for which a spare blob is left alone, because a pull may be about to claim it.
 
     Raises:
         IntegrityError: A record is damaged, or a newer version of zoo wrote the store.
     """
     paths = layout()
     refuse_newer(paths)
-    found = [*_spare_blobs(paths, grace, dry_run), *_spare_folders(paths), *_given_up(paths)]
-    if not dry_run:
-        for removal in found:
-            if removal.path.is_dir() and not removal.path.is_symlink():
-                _remove_folder(paths, removal.path)
-            else:
-                removal.path.unlink(missing_ok=True)
-    return found
+    with disk_errors(paths.home, doing="clean up"):
+        found = list(_spare(paths, 0.0 if everything else _GRACE, dry_run))
+        left = [*_damaged(paths), *_given_up(paths, 0.0 if everything else _LEFT_ALONE)]
+        if not dry_run:
+            for removal in left:
+                _delete(removal.path)
+        return found + left
 
 
-def _spare_blobs(paths: Layout, grace: float, dry_run: bool) -> list[Removal]:
-    """Returns the blobs of no model that nobody reads; removes them unless `dry_run`."""
-    blobs, going = Blobs(paths), []
-    for digest in sorted(set(blobs.all()) - _mentioned(paths)):
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _spare(paths: Layout, grace: float, dry_run: bool) -> Iterator[Removal]:
+    """Yields blobs and extracted archives of no model that nobody reads; removes them unless `dry_run`."""
+    blobs = Blobs(paths)
+    extracted = {path.name.removesuffix(".json") for path in _children(paths.extracted)}
+    for digest in sorted({*blobs.all(), *filter(is_digest, extracted)} - _mentioned(paths)):
         with for_removal(blobs.path(digest)) as free:
+            places = [place for place in (blobs.path(digest), paths.extracted / digest) if place.exists()]
+            is_young = any(_age(place) < grace for place in places)
             # Asked again, now that no pull can claim it.
-            if not free or _age(blobs.path(digest)) < grace or digest in _mentioned(paths):
+            if not free or is_young or digest in _mentioned(paths):
                 continue
-            going.append(_removal(paths, digest, "file of no model"))
+            yield from [_removal(place, "file of no model") for place in places]
             if not dry_run:
-                blobs.remove(digest)
-    return going
+                _remove_blob(paths, digest)
 
 
-def _spare_folders(paths: Layout) -> list[Removal]:
-    known = _mentioned(paths)
-    folders = (path for path in _children(paths.extracted) if is_digest(path.name) and path.name not in known)
+def _damaged(paths: Layout) -> list[Removal]:
+    return [_removal(path, "damaged file") for path in _children(paths.corrupt)]
+
+
+def _given_up(paths: Layout, age: float) -> list[Removal]:
+    """Returns what broken pulls have left, unless somebody may yet take it up."""
+    downloads = [path for path in partials(paths.tmp) if is_abandoned(path) and _age(path) >= age]
+    folders = (paths.tmp, paths.blobs, paths.about, paths.extracted, paths.corrupt)
+    names = [*paths.artifacts.rglob(".*.tmp"), *(path for folder in folders for path in folder.glob(".*.tmp"))]
+    unfinished = [path for path in names if _age(path) >= _LEFT_ALONE]
     return [
-        _folder_removal(path, "extracted files of no model")
-        for path in folders
-        if _age(path) >= _GRACE and not is_in_use(Blobs(paths).path(path.name))
+        *(_removal(path, "download that broke") for path in downloads),
+        *(_removal(path, "unfinished file") for path in unfinished),
     ]
-
-
-def _given_up(paths: Layout) -> list[Removal]:
-    corrupt = [_folder_removal(path, "damaged file") for path in _children(paths.corrupt)]
-    tmp = [path for path in _children(paths.tmp) if _age(path) >= _LEFT_ALONE]
-    left = [path for path in tmp if not path.name.endswith(".partial") or is_abandoned(path)]
-    return [*corrupt, *(_folder_removal(path, "download that was given up") for path in left)]
 
 
 def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _removal(paths: Layout, digest: str, what: str) -> Removal:
-    return Removal(what, Blobs(paths).path(digest), _size_of(Blobs(paths).path(digest)))
+def _removal(path: Path, what: str) -> Removal:
+    return Removal(what, path, sum(map(_size_of, _inside(path))))
 
 
-def _folder_removal(path: Path, what: str) -> Removal:
-    inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    return Removal(what, path, sum(_size_of(each) for each in inside))
+def _inside(path: Path) -> Iterable[Path]:
+    """Returns a file, or all that is in a folder; links are not followed."""
+    return (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,)
 
 
 def _size_of(path: Path) -> int:
@@ -187,7 +206,6 @@ def _size_of(path: Path) -> int:
 def _age(path: Path) -> float:
     """Returns the seconds since anything in `path` was last changed; 0 where that cannot be told."""
     try:
-        inside = path.rglob("*") if path.is_dir() else ()
-        return float(time.time() - max(each.lstat().st_mtime for each in (path, *inside)))
+        return float(time.time() - max(each.lstat().st_mtime for each in _inside(path)))
     except OSError:
         return 0.0

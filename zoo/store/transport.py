@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime
 import email.utils
 import errno
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -17,14 +20,17 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from zoo.errors import DiskError
-from zoo.store.policy import Address, Policy, credential_hint, origin, refusal, shown
+from zoo.store.policy import Address, Policy, credential_hint, is_loopback, is_strong, origin, refusal, shown
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_MOST_DIGITS = 18  # of any number that a server could mean
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
 
@@ -36,12 +42,15 @@ class FetchError(Exception):
         wait: Seconds that the server asks to wait before that.
         corrupt: Whether what came was not the file, so that it must come anew.
         short: Whether it ended before its time, and the server seems to think that this was all.
+        found: Whether the server's name leads anywhere; if not, asking again soon is of little use.
     """
 
     def __init__(
-        self, reason: str, *, again: bool = False, wait: float | None = None, corrupt: bool = False, short: bool = False
-    ) -> None:
-        super().__init__(reason)
+        self, reason: str, *, again: bool = False, wait: float | None = None, corrupt: bool = False,
+        short: bool = False, found: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(" ".join(reason.split()))  # a server may have had a word in it
+        self.found = found
         self.again = again
         self.wait = wait
         self.corrupt = corrupt
@@ -56,7 +65,7 @@ class Answer:
         status: 200: the whole file; 206: from `start` on; 416: nothing behind what was asked for.
         start: Where the body begins in the file (bytes).
         total: Size of the whole file (bytes), where the server says.
-        length: Size of the body (bytes), where the server says.
+        ends: Whether the body says where it ends, so that a lost rest is noticed.
         etag: The strong validator of the file, or None.
         content_type: What the server calls it.
         body: Where to read.
@@ -65,7 +74,7 @@ class Answer:
     status: int
     start: int
     total: int | None
-    length: int | None
+    ends: bool
     etag: str | None
     content_type: str
     body: Any
@@ -96,6 +105,8 @@ class Transport:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._session = _Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(policy.stall_timeout + policy.slow_after))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def __enter__(self) -> Transport:
@@ -138,9 +149,8 @@ class Transport:
             return self._session.get(
                 url, headers=headers, auth=_Authorization(address), stream=True, allow_redirects=False,
                 timeout=(self._policy.connect_timeout, self._policy.stall_timeout),
+                proxies={"no_proxy": "*"} if is_loopback(url) else None,  # what is for this machine stays here
             )  # fmt: skip
-        except requests.exceptions.SSLError as error:
-            raise FetchError(f"TLS: {_cause(error)}") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
             raise FetchError(f"no address to ask: {error}") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -152,6 +162,42 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Returns None: no redirect is known here."""
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter whose connections give up on a server that never comes to the end of its headers.
+
+    Timeouts know no better: each byte, and each `100 Continue`, starts them anew.
+
+    Args:
+        seconds: How long the headers of an answer may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        super().__init__()
+
+    def init_poolmanager(self, *words: Any, **more: Any) -> None:
+        """Makes the pool of connections."""
+        super().init_poolmanager(*words, **more)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _pool(HTTPConnectionPool, self._seconds),
+            "https": _pool(HTTPSConnectionPool, self._seconds),
+        }
+
+
+def _pool(kind: Any, seconds: float) -> Any:
+    class Connection(kind.ConnectionCls):  # type: ignore[misc]
+        def getresponse(self) -> Any:
+            timer = threading.Timer(seconds, self.sock.shutdown, [socket.SHUT_RDWR])
+            timer.daemon = True
+            timer.start()
+            try:
+                return super().getresponse()
+            finally:
+                timer.cancel()
+
+    return type(f"Impatient{kind.__name__}", (kind,), {"ConnectionCls": Connection})
 
 
 class _Authorization(AuthBase):
@@ -195,8 +241,10 @@ def _answer(response: requests.Response, address: Address) -> Answer:
     length = _whole_number(headers.get("Content-Length", ""))
     start, total = _content_range(headers.get("Content-Range", "")) if status != 200 else (0, length)
     etag = headers.get("ETag", "").strip()
-    strong = etag if len(etag) > 2 and etag[0] == etag[-1] == '"' else None
-    return Answer(status, start, total, length, strong, headers.get("Content-Type", "nothing known"), response.raw)
+    kind = headers.get("Content-Type", "nothing known")
+    chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+    ends = length is not None or chunked
+    return Answer(status, start, total, ends, etag if is_strong(etag) else None, kind, response.raw)
 
 
 def _refused(status: int, retry_after: str | None, address: Address) -> FetchError:
@@ -216,7 +264,8 @@ def _content_range(text: str) -> tuple[int, int | None]:
 
 
 def _whole_number(text: str) -> int | None:
-    return int(text) if text.strip().isascii() and text.strip().isdigit() else None
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -227,11 +276,11 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(seconds)
     try:
         when = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.UTC)
+        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (ValueError, OverflowError, TypeError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.UTC)
-    return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 def connection_error(error: BaseException) -> FetchError:
@@ -245,12 +294,14 @@ def connection_error(error: BaseException) -> FetchError:
         raise DiskError(
             f"Cannot open a connection: {cause.strerror}; close some programs, or allow more with ulimit -n."
         ) from error
-    return FetchError(_told(cause), again=True)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return FetchError(f"TLS: {cause.verify_message or cause} (certificate verify failed)")
+    return FetchError(_told(cause), again=True, found=not isinstance(cause, socket.gaierror))
 
 
 def _told(cause: BaseException) -> str:
     if isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError):
-        return "nothing came in time"
+        return "nothing came in the time that is waited"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return str(cause)

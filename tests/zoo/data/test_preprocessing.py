@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,9 @@ import tensorflow as tf
 from zoo.data import ArrayExamples, Ids, Rows
 from zoo.data.preprocessing import Reader, preprocessed_shape, preprocessing_model
 from zoo.errors import DataError
+from zoo.features.keys import feature_spec
 from zoo.registry import InputSpec
+from zoo.surgery import Head, Surgery
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,6 +165,41 @@ def test_a_shorter_side_keeps_the_proportions(turned: bool) -> None:
 def test_what_nobody_published_is_not_guessed(spec: InputSpec) -> None:
     with pytest.raises(DataError, match=r"Say it yourself: preprocessing=zoo\.InputSpec"):
         seen(RGB, spec)
+
+
+def test_a_mean_picture_that_nobody_reads_is_not_taken_for_a_mean_of_0() -> None:
+    with pytest.raises(DataError, match=r"mean picture of the file m\.binaryproto subtracted") as caught:
+        seen(RGB, InputSpec((4, 4, 3), mean_file="m.binaryproto"))
+
+    assert "preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...)" in str(caught.value)
+
+
+@pytest.mark.parametrize("mean", [(1.0, 2.0, 3.0), (0.0,)])
+def test_beside_a_mean_in_numbers_the_file_with_the_picture_does_not_matter(mean: tuple[float, ...]) -> None:
+    result = seen(RGB, InputSpec((5, 6, 3), mean=mean, mean_file="m.binaryproto"))
+
+    np.testing.assert_allclose(result, RGB.astype(float) - mean, atol=2e-5)
+
+
+def test_what_nobody_says_of_resizing_is_a_bilinear_stretch() -> None:
+    stated = InputSpec((7, 9, 3), resize="bilinear", fit="stretch")
+    pixels = seen(RGB, InputSpec((7, 9, 3)))
+
+    assert np.array_equal(pixels, seen(RGB, stated))
+    np.testing.assert_allclose(pixels, bilinear(RGB, 7, 9), rtol=1e-6)
+
+
+def test_features_are_the_same_whoever_chose_how_pictures_are_resized() -> None:
+    """What zoo chose itself and the same, stated, are one folder of the feature cache; another choice is another."""
+    inputs = keras.Input((7, 9, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Dense(4)(inputs))))
+
+    def key(**stated: Any) -> str:
+        trunk = Surgery(model, 1, 1, Head(classes=2), preprocessing=InputSpec((7, 9, 3), **stated)).trunk
+        return feature_spec(trunk, "digest", ArrayExamples(RGB), "float32").key
+
+    assert key() == key(resize="bilinear", fit="stretch") == key(fit="stretch")
+    assert key() != key(resize="nearest")
 
 
 def test_centre_crop_without_a_size_before_it_is_a_stretch() -> None:

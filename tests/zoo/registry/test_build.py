@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,23 @@ def test_the_text_leaves_out_defaults_but_not_what_people_ask_for() -> None:
     ]
     assert record["input"] == {"size": [None, 8, 3], "color": None, "scale": None, "mean": [1.0]}
     assert record["output"] == {"classes": 10, "logits": None}
+
+
+def test_the_text_says_how_pictures_are_resized_only_where_somebody_did() -> None:
+    stated = dataclasses.replace(entry(), input=InputSpec((8, 8, 3), resize="bilinear", fit="stretch"))
+    silent = dataclasses.replace(entry(), input=InputSpec((8, 8, 3)))
+
+    assert json.loads(registry_text([stated]))["models"]["a"]["input"] == {
+        "size": [8, 8, 3],
+        "resize": "bilinear",
+        "fit": "stretch",
+    }
+    assert json.loads(registry_text([silent]))["models"]["a"]["input"] == {"size": [8, 8, 3]}
+
+
+def test_the_text_says_null_where_people_ask() -> None:
+    record = json.loads(registry_text([entry()]))["models"]["a"]
+
     assert (record["params"], record["units"], record["license"]) == (None, None, None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IntegrityError
-from zoo.registry import Entry
+from zoo.registry import Entry, InputSpec
 from zoo.registry.entry import parse_entry
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
@@ -136,6 +136,7 @@ def test_what_an_entry_leaves_out_has_the_plain_meaning() -> None:
     assert isinstance(entry, Entry)
     assert (entry.input.color, entry.input.scale, entry.input.mean, entry.input.std) == ("RGB", 1.0, (), ())
     assert entry.input.size == (None, None, 3)
+    assert (entry.input.resize, entry.input.fit, entry.input.resize_to) == (None, None, None)  # nobody said
     assert (entry.arch, entry.params, entry.license, entry.origin) == (None, None, None, None)
 
 
@@ -145,6 +146,8 @@ def test_what_an_entry_leaves_out_has_the_plain_meaning() -> None:
         ("input", "input"),
         ("input.scale", "scale"),
         ("input.color", "color"),
+        ("input.resize", "resize"),
+        ("input.fit", "fit"),
         ("input.resize_to", "resize_to"),
         ("output.logits", "logits"),
         ("output.background", "background"),
@@ -159,6 +162,14 @@ def test_what_is_not_published_is_null_and_stays_none(path: str, unknown: str) -
     spelled = json.loads(json.dumps(entry.to_json()))
     del spelled["name"]
     assert parse_entry("vgg16", spelled) == entry
+
+
+def test_what_is_applied_is_what_was_published_or_zoos_own_choice() -> None:
+    silent = InputSpec((8, 8, 3), scale=0.5)
+    stated = InputSpec((8, 8, 3), resize="bicubic", fit="center_crop", resize_to=9)
+
+    assert silent.applied() == InputSpec((8, 8, 3), scale=0.5, resize="bilinear", fit="stretch")
+    assert stated.applied() == stated
 
 
 @pytest.mark.parametrize(
@@ -238,12 +249,22 @@ def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
         ("files.0.hash", "sha512:" + "0" * 128),  # a kind that nobody publishes
         ("files.0.hash", "md5:" + "G" * 32),  # no hex digit
         ("files.0.hash_from", "hearsay"),
+        ("files.0.hash_from", None),  # then nobody says whose word it is
+        ("files.0.bytes", 2**63),
+        ("files.0.name", "a\ud800"),
+        ("files.0.member", "a/\udc80"),
         ("input", []),
         ("input.size", [224, 224]),
         ("input.size", [224, 224, 0]),
         ("input.size", [224, 224, None]),  # channels decide the colour
         ("input.size", [224, 224.0, 3]),
         ("input.size", [True, 224, 3]),
+        ("input.size", [2**63, 224, 3]),
+        ("input.resize_to", 10**400),
+        ("input.resize_to", [2**63, 5]),
+        ("input.scale", 10**400),
+        ("input.scale", -(2**63)),
+        ("input.mean", [10**400]),
         ("input.resizable", 1),
         ("input.color", "rgb"),
         ("input.scale", "1"),
@@ -262,7 +283,12 @@ def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
         ("metrics", [71.3]),
         ("metrics.imagenet_top1", "71.3"),
         ("metrics.imagenet_top1", None),
+        ("metrics.imagenet_top1", 10**400),
         ("params", "138M"),
+        ("params", 2**63),
+        ("units", 10**400),
+        ("summary", "a \ud800"),
+        ("sources", {"metrics": "a \ud800"}),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(path: str, value: Any) -> None:
@@ -272,6 +298,68 @@ def test_a_wrong_value_is_refused_and_named(path: str, value: Any) -> None:
         parse_entry("vgg16", changed(path, value))
 
     assert named.removesuffix("s") in str(caught.value)  # "files" as a whole, or "a file"
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://[bad/", "Invalid IPv6 URL"),
+        ("https://a:port/", "Port"),
+        ("https://a:99999/", "Port"),
+        ("https:///vgg16.h5", "no host"),
+        ("https://user@/vgg16.h5", "no host"),
+        ("vgg16.h5", "no host"),
+        ("", "no host"),
+        ("https://a/\r\nHost: b", "cannot be printed"),
+        ("https://a/\x1b[2J", "cannot be printed"),
+        ("https://a\u202e/", "cannot be printed"),
+        ("https://a/\ud800", "surrogate"),
+    ],
+)
+def test_an_address_where_nothing_can_be_is_refused(url: str, fault: str) -> None:
+    with pytest.raises(IntegrityError, match=fault) as caught:
+        parse_entry("vgg16", changed("files.0.urls", ["https://a/good.h5", url]))
+
+    assert "vgg16" in str(caught.value)
+    assert "urls" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a/vgg 16.h5?x=1&y=%20#z", "http://[::1]:8000/a", "https://bücher.example/modèle.h5"]
+)
+def test_unusual_addresses_are_taken(url: str) -> None:
+    assert parse_entry("vgg16", changed("files.0.urls", [url])).files[0].urls == (url,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (("weights", "a.h5"), ("weights", "b.h5"), "same role: 'a.h5' (weights) and 'b.h5' (weights)"),
+        (("weights", "a.h5"), ("model", "a.h5"), "same name: 'a.h5' (weights) and 'a.h5' (model)"),
+        (("weights", "a.h5"), ("model", "A.H5"), "same name: 'a.h5' (weights) and 'A.H5' (model)"),
+    ],
+)
+def test_files_that_would_be_taken_for_each_other_are_refused(one: Any, other: Any, words: str) -> None:
+    files = [{"role": role, "name": name} for role, name in (one, ("archive", "c.tgz"), other)]
+
+    with pytest.raises(IntegrityError, match="'vgg16' has two files") as caught:
+        parse_entry("vgg16", changed("files", files))
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["metrics", "sources", "output"])
+@pytest.mark.parametrize("name", ["\ud800", "\x1b[2J"])
+def test_a_name_of_a_field_that_cannot_be_printed_is_refused(path: str, name: str) -> None:
+    with pytest.raises(IntegrityError, match="print") as caught:
+        parse_entry("vgg16", changed(path, {name: "1"}))
+
+    assert str(caught.value).isprintable()
+
+
+def test_numbers_up_to_what_64_bits_hold_are_taken() -> None:
+    assert parse_entry("vgg16", changed("files.0.bytes", 2**63 - 1)).bytes == 2**63 - 1
 
 
 @pytest.mark.parametrize("entry", [None, [], "vgg16", 1])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zoo.registry import Entry
+from zoo.registry import Entry, OutputSpec
 from zoo.registry.facts_caffe_onnx import caffe_entries, onnx_entries
 
 URL = "https://github.com/shicai/MobileNet-Caffe/raw/26a8/mobilenet.caffemodel"
@@ -97,6 +97,8 @@ def test_a_gray_caffe_model_scales_and_subtracts_nothing() -> None:
         ({"mean_file": "m.binaryproto", "mean_bgr_used_by_others": [1, 2, 3]}, 1.0, (), "m.binaryproto"),
         ({"mean_file": "m.binaryproto", "mean_bgr_of_that_file": [1, 2, 3]}, 1.0, (1.0, 2.0, 3.0), None),
         ({}, None, (), None),  # then nobody says how pictures become numbers
+        ({"mean_file": "imagenet mean"}, None, (), None),  # words, and no file
+        ({"mean_file": "folder/m.binaryproto (computed)"}, 1.0, (), "folder/m.binaryproto"),
     ],
 )
 def test_a_mean_is_the_publishers_own_or_its_source_is_told(
@@ -106,7 +108,9 @@ def test_a_mean_is_the_publishers_own_or_its_source_is_told(
 
     assert (entry.input.scale, entry.input.mean, entry.input.mean_file) == (scale, values, file)
     assert "mean" in entry.sources["input"]
+    assert mean.get("mean_file", "") in entry.sources["input"]
     assert ("others use 1, 2, 3" in entry.sources["input"]) is ("mean_bgr_used_by_others" in mean)
+    assert ("without numbers or a file" in entry.sources["input"]) is (mean.get("mean_file") == "imagenet mean")
 
 
 @pytest.mark.parametrize(
@@ -115,28 +119,57 @@ def test_a_mean_is_the_publishers_own_or_its_source_is_told(
         ([256, 256], "center_crop", (256, 256)),
         ("shorter side 256 (isotropic)", "center_crop", 256),
         ("256xN", "center_crop", 256),
-        (None, "stretch", None),
+        (None, None, None),
     ],
 )
-def test_sizes_before_the_crop(published: Any, fit: str, resize_to: Any) -> None:
+def test_sizes_before_the_crop(published: Any, fit: str | None, resize_to: Any) -> None:
     spec = caffe_entry(resize=published).input
 
     assert (spec.fit, spec.resize_to) == (fit, resize_to)
+    assert spec.resize is None  # nobody published an interpolation
 
 
 @pytest.mark.parametrize(
     ("published", "kept", "by"),
     [
-        ({"sha1": SHA1, "sha256": SHA256, "sha384": SHA384}, f"sha256:{SHA256}", "third_party"),
-        ({"sha1": SHA1, "sha384": SHA384}, f"sha384:{SHA384}", "third_party"),
+        ({"sha1": SHA1, "sha256": SHA256, "sha384": SHA384}, f"sha1:{SHA1}", "publisher"),
         ({"sha1": SHA1}, f"sha1:{SHA1}", "publisher"),  # Caffe's own readme.md files have SHA-1 only
+        ({"sha1": None, "sha256": SHA256, "sha384": SHA384}, f"sha256:{SHA256}", "third_party"),
+        ({"sha384": SHA384}, f"sha384:{SHA384}", "third_party"),
         ({}, None, None),
     ],
 )
-def test_the_strongest_hash_is_kept(published: dict[str, str], kept: str | None, by: str | None) -> None:
+def test_the_publishers_own_hash_is_kept_or_else_the_strongest(
+    published: dict[str, str | None], kept: str | None, by: str | None
+) -> None:
     weights = caffe_entry(**published).files[0]
 
     assert (weights.hash, weights.hash_from) == (kept, by)
+
+
+@pytest.mark.parametrize(
+    ("published", "theirs"),
+    [
+        ({"size": 5, "sha1": SHA1, "sha384": SHA384}, "size: "),
+        ({"size": 5, "sha256": SHA256}, "size, sha256: "),
+        ({"sha256": SHA256}, "sha256: "),
+        ({"sha1": SHA1, "sha256": SHA256}, None),
+    ],
+)
+def test_what_others_published_of_a_file_is_said_to_be_theirs(published: dict[str, Any], theirs: str | None) -> None:
+    entry = caffe_entry(source=["the README", "openvinotoolkit/model.yml"], **published)
+
+    assert entry.origin == "the README"
+    assert entry.sources.get("files") == (theirs and f"{theirs}openvinotoolkit/model.yml")
+
+
+def test_a_search_that_found_nothing_is_no_source() -> None:
+    assert caffe_entry(source=["searched; none"]).origin is None
+
+
+@pytest.mark.parametrize("output", [caffe_entry().output, onnx_entry().output])
+def test_whether_a_class_is_the_background_is_not_published(output: OutputSpec) -> None:
+    assert (output.classes, output.background) == (1000, None)
 
 
 def test_a_hash_in_the_words_on_the_definition_is_found() -> None:

@@ -154,7 +154,12 @@ def test_slim_preprocessing_of_vgg_is_rgb_and_cropped_from_a_shorter_side_of_256
     spec = slim_entry(name="vgg_16", preprocessing="vgg").input
 
     assert (spec.color, spec.scale, spec.mean) == ("RGB", 1.0, (123.68, 116.78, 103.94))
-    assert (spec.fit, spec.resize_to) == ("center_crop", 256)
+    assert (spec.fit, spec.resize_to, spec.resize) == ("center_crop", 256, None)
+
+
+@pytest.mark.parametrize("entry", [keras_entry(), slim_entry(), hub_entry()])
+def test_how_pictures_were_resized_is_not_published(entry: Entry) -> None:
+    assert (entry.input.fit, entry.input.resize) == (None, None)
 
 
 def test_a_hash_that_others_pinned_is_said_to_be_theirs() -> None:

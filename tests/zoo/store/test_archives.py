@@ -219,7 +219,7 @@ def refuses(
     assert str(archive) in messages[0]
     assert cause in messages[0]
     assert "Nothing of it was kept." in messages[0]
-    assert ("Get another copy" if error is UnsafeFileError else "fetch it again") in messages[0]
+    assert ("Get another copy" if error is UnsafeFileError else "Fetch it again") in messages[0]
     assert caught.value.exit_code == (5 if error is UnsafeFileError else 4)
 
 
@@ -428,7 +428,7 @@ def test_the_progress_is_told(world: Path, data: bytes) -> None:
         total: int | None = None
 
         def start(self, total: int | None, unit: str) -> None:
-            assert unit == "bytes"
+            assert unit == "packed bytes"
             self.total = total
 
         def advance(self, n: int, **figures: float) -> None:

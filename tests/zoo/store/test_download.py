@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 import trustme
-from loopback import Puller, Web, content, cut, file, gzip_bomb, hash_of, redirect, reply, slow, whole
+from loopback import Puller, Web, blobs_in, content, cut, file, gzip_bomb, hash_of, redirect, reply, slow, whole
+
+from zoo.store.partial import Origin, open_partial
+from zoo.store.planning import Wanted
 
 DATA = content(3 << 20)  # more than one chunk, and more than sockets buffer
 OLD = content(3 << 20, seed=1)
@@ -199,11 +202,8 @@ def test_d07_a_server_that_ignores_the_validator_is_found_out_by_its_answer(
 
 def leave_partial(home: Path, url: str, data: bytes, *, hash: str | None, etag: str | None, total: int | None) -> None:
     """Leaves what a killed process leaves."""
-    from zoo.store.download import Wanted
-    from zoo.store.partial import Origin, open_partial
-
     wanted = Wanted("net.h5", (url,), hash)
-    with open_partial(home / "tmp", wanted.key, frozenset({"sha256"})) as partial:
+    with open_partial(home / "tmp", wanted.key, frozenset({"sha256"}), "net.h5", pinned=hash is not None) as partial:
         partial.describe(Origin(url, etag, total))
         partial.append(data)
 
@@ -318,6 +318,24 @@ def test_d14_a_trickle_ends_a_connection_and_the_next_goes_on(net: Any, web: Web
     assert first is None
     assert second is not None
     assert 10 <= int(second[6:-1]) < 400  # it went on behind what had come, and did not wait for all of it
+
+
+@pytest.mark.parametrize("line", [b"X-Slow: %d\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_d14_headers_that_never_end_end_a_connection(line: bytes, net: Any, web: Web, puller: Puller) -> None:
+    """A line comes often enough: for 3 s, where headers may take 0.6 s."""
+
+    def slow_headers(handler: Any, resource: Any) -> None:
+        handler.close_connection = True
+        if b"100" not in line:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(60):
+            handler.wfile.write(line % number if b"%d" in line else line)
+            time.sleep(0.05)
+
+    net(slow_headers)
+    puller.succeeds(DATA)
+    assert len(web.seen) == 2
+    assert web.seen[1].when - web.seen[0].when < 2
 
 
 def test_d15_one_flipped_bit_is_asked_for_once_more(net: Any, web: Web, puller: Puller) -> None:
@@ -526,4 +544,126 @@ def test_a_pinned_file_may_come_over_plain_http(
 ) -> None:
     lead_here(monkeypatch)
     add_model("net", file(DATA, web.put("/net.h5", DATA).replace("127.0.0.1", "models.example")))
+    puller.succeeds(DATA)
+
+
+def test_a_redirect_to_plain_http_needs_a_hash(
+    web: Web, add_model: AddModel, puller: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead_here(monkeypatch)
+    target = web.put("/file", DATA).replace("127.0.0.1", "models.example")
+    add_model("net", file(DATA, web.put("/net.bin", DATA, *[redirect(target)] * 9), name="net.bin", hash=None))
+    result = puller.run("net")
+    assert result.exit_code == 3
+    assert "allow it with --allow-http" in result.stderr
+    assert web.requests("/file") == []
+    puller.succeeds(DATA, "--allow-http")
+
+
+def test_d02_resuming_goes_on_at_another_mirror(web: Web, other_web: Web, add_model: AddModel, puller: Puller) -> None:
+    """Its validator is another one, as mirrors' are: the hash says whether the halves fit."""
+    half = len(DATA) // 2
+    first = web.put("/net.h5", DATA, cut(half), reply(404), etag='"first"')
+    add_model("net", file(DATA, first, other_web.put("/net.h5", DATA, etag='"second"')))
+    puller.succeeds(DATA)
+    assert web.sent + other_web.sent < 1.02 * len(DATA)
+
+
+def test_d02_a_byte_more_is_no_headway(net: Any, web: Web, puller: Puller) -> None:
+    net(*[cut(1)] * 99)
+    puller.fails(3, "reset", again=False)
+    assert len(web.seen) == 3
+
+
+@pytest.mark.parametrize("act", [wrong_range, wrong_total])
+def test_d06_a_wrong_range_is_noticed_without_a_known_size(act: Any, net: Any, web: Web, puller: Puller) -> None:
+    net(cut(1000), act, bytes=None)
+    puller.succeeds(DATA)
+    assert ranges(web) == [None, "bytes=1000-", None]
+
+
+def test_d08_a_leftover_of_the_right_size_is_checked_all_the_same(
+    net: Any, web: Web, home: Path, puller: Puller
+) -> None:
+    url = net()
+    leave_partial(home, url, OLD, hash=hash_of(DATA), etag='"one"', total=len(OLD))
+    puller.succeeds(DATA)
+    assert ranges(web) == [None]
+
+
+def unpinned(web: Web, add_model: AddModel, *script: Any, name: str = "net.bin") -> None:
+    add_model("net", file(DATA, web.put("/net.bin", DATA, *script), name=name, hash=None, bytes=None))
+
+
+def test_d16_nothing_is_no_model(web: Web, add_model: AddModel, puller: Puller) -> None:
+    unpinned(web, add_model, *[whole(data=b"")] * 9)
+    result = puller.run("net")
+    assert result.exit_code == 4
+    assert "nothing came" in result.stderr
+    assert blobs_in(puller.home) == []
+
+
+@pytest.mark.parametrize("begin", [b"\n", b"\xef\xbb\xbf \r\n"])
+def test_d16_a_page_is_known_however_it_comes(begin: bytes, web: Web, add_model: AddModel, puller: Puller) -> None:
+    def in_pieces(handler: Any, resource: Any) -> None:
+        handler.send(200, begin, {}, length=len(begin + PAGE))
+        time.sleep(0.05)
+        handler.body(PAGE)
+
+    unpinned(web, add_model, *[in_pieces] * 9)
+    result = puller.run("net")
+    assert result.exit_code == 4
+    assert "a page for people" in result.stderr
+
+
+def test_d04_without_hash_size_and_length_nobody_could_tell(web: Web, add_model: AddModel, puller: Puller) -> None:
+    unpinned(web, add_model, *[whole(data=DATA[:1000], length=None)] * 9)
+    result = puller.run("net")
+    assert result.exit_code == 4
+    assert "nobody says how long it is" in result.stderr
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_d04_a_chunked_body_says_itself_where_it_ends(
+    complete: bool, web: Web, add_model: AddModel, puller: Puller
+) -> None:
+    def chunked(handler: Any, resource: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for start in range(0, len(DATA), 1 << 20):
+            piece = DATA[start : start + (1 << 20)]
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        handler.wfile.write(b"0\r\n\r\n" if complete else b"")
+        handler.close_connection = True
+
+    unpinned(web, add_model, chunked)
+    puller.succeeds(DATA)
+    assert len(web.seen) == (1 if complete else 2)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry_After": "9" * 400}, {"Retry_After": "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"},
+        {"Retry_After": "soon"}, {"Content_Range": "bytes " + "9" * 5000 + "-/7"}, {"ETag": '"\x7f\u00e9"'},
+        {"Content_Type": "\x1b[2Jtext/html"},
+    ],
+)  # fmt: skip
+def test_odd_headers_break_nothing(headers: dict[str, str], net: Any, puller: Puller) -> None:
+    def odd(handler: Any, resource: Any) -> None:
+        status = 503 if "Retry_After" in headers else 206 if "Content_Range" in headers else 200
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        handler.send(status, DATA[:7], named, length=len(DATA))
+        handler.reset()
+
+    net(odd)
+    assert "\x1b[2J" not in puller.succeeds(DATA).stderr
+
+
+def test_a_proxy_sees_nothing_of_what_is_for_this_machine(
+    net: Any, web: Web, puller: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+    net()
     puller.succeeds(DATA)

@@ -19,6 +19,7 @@ import pytest
 from loopback import Puller, Web, assert_invariants, blobs_in, content, file, hash_of, slow
 
 import zoo
+from zoo.store.partial import Origin, _machine, is_abandoned, open_partial
 
 DATA = content(3 << 20)
 AddModel = Callable[..., None]
@@ -43,7 +44,7 @@ POINTS = {
     ),
     "k02_the_last_bytes": ("import zoo.store.download as m", "m._Download._check = die"),
     "k03_the_hash": ("import zoo.store.blobs as m", "m.Blobs.commit = die"),
-    "k03_what_is_known_of_the_blob": ("import zoo.store.blobs as m", "m._move = die"),
+    "k03_what_is_known_of_the_blob": ("import zoo.store.blobs as m", "m.move = die"),
     "k04_the_rename": ("import zoo.store.pulling as m", "m.write_record = die"),
 }
 
@@ -91,7 +92,8 @@ EXTRACTING = {
         "import os; calls = []; real = os.mkdir",
         "os.mkdir = lambda *a, **k: die() if 'dir_fd' in k and k['dir_fd'] is not None else real(*a, **k)",
     ),
-    "k05_all_members": ("import zoo.store.pulling as m", "m._put_in_place = die"),
+    "k05_all_members": ("import zoo.store.extracted as m", "m._remove = die"),
+    "k05_the_list_of_members": ("import zoo.store.extracted as m", "m.flush = die; m.Path.rename = die"),
 }
 
 
@@ -103,7 +105,7 @@ def test_k05_a_pull_killed_while_it_extracts(
     data = tarball()
     add_model("net", file(data, web.put("/net.tgz", data), name="net.tgz", role="archive"))
     kill_at(point)
-    assert not list((home / "extracted").glob("*"))
+    assert not [path for path in (home / "extracted").glob("*") if path.is_dir()]
     assert puller.run("net").exit_code == 0
     folder = zoo.pull("net").folder
     assert folder is not None
@@ -156,30 +158,54 @@ def test_k14_an_interruption_says_how_to_go_on(
 
 def test_a_partial_of_a_running_process_is_not_taken(web: Web, home: Path, add_model: AddModel) -> None:
     """Another process that pulls beside it, as happens without locks, begins one of its own."""
-    from zoo.store.partial import Origin, is_abandoned, open_partial
-
     kinds = frozenset({"sha256"})
-    with open_partial(home / "tmp", "key", kinds) as first:
+    with open_partial(home / "tmp", "key", kinds, "net.h5", pinned=True) as first:
         first.describe(Origin("https://models.example/a"))
         first.append(b"abc")
-        with open_partial(home / "tmp", "key", kinds) as second:
+        with open_partial(home / "tmp", "key", kinds, "net.h5", pinned=True) as second:
             assert second.folder != first.folder
             assert second.size == 0
         alive = first.folder.with_name(first.folder.name.replace(f".{os.getpid()}.", f".{os.getppid()}."))
         assert not is_abandoned(alive)
-    with open_partial(home / "tmp", "key", kinds) as third:
+    with open_partial(home / "tmp", "key", kinds, "net.h5", pinned=True) as third:
         assert third.digests() == {"sha256": hash_of(b"abc")[7:]}
         third.start_again()
 
 
 def test_a_partial_that_says_nothing_of_its_origin_is_not_used(home: Path) -> None:
-    from zoo.store.partial import Origin, open_partial
-
     kinds = frozenset({"sha256"})
     for origin in ("", "[]", '{"url": 7}', '{"url": "u", "etag": null, "total": "x"}'):
-        with open_partial(home / "tmp", "key", kinds) as partial:
+        with open_partial(home / "tmp", "key", kinds, "net.h5", pinned=True) as partial:
             partial.describe(Origin("https://models.example/a"))
             partial.append(b"abc")
             (partial.folder / "origin.json").write_text(origin)
-        with open_partial(home / "tmp", "key", kinds) as partial:
+        with open_partial(home / "tmp", "key", kinds, "net.h5", pinned=True) as partial:
             assert partial.size == 0
+
+
+def test_what_other_machines_left_is_taken_over_after_an_hour(home: Path) -> None:
+    """Their processes cannot be seen from here; those of this machine before its last start can be told to be dead."""
+    other = home / "tmp" / f"key.1.{'0' * 16}.aaaaaaaa.partial"
+    other.mkdir(parents=True)
+    assert not is_abandoned(other)
+    os.utime(other, (time.time() - 3_700,) * 2)
+    assert is_abandoned(other)
+    before = other.rename(other.with_name(f"key.1.{_machine()[:8]}{'0' * 8}.aaaaaaaa.partial"))
+    os.utime(before)
+    assert is_abandoned(before)
+
+
+def test_without_a_hash_bytes_from_before_a_crash_of_the_machine_are_not_used(home: Path) -> None:
+    """They may be zeros, where the disk had not yet taken them."""
+    kinds = frozenset({"sha256"})
+    with open_partial(home / "tmp", "key", kinds, "net.bin", pinned=False) as partial:
+        partial.describe(Origin("https://models.example/a", '"one"'))
+        partial.append(bytes(100))
+    folder = partial.folder.rename(
+        partial.folder.with_name(partial.folder.name.replace(_machine(), _machine()[:8] + "0" * 8))
+    )
+    with open_partial(home / "tmp", "key", kinds, "net.bin", pinned=False) as partial:
+        assert partial.size == 0
+    with open_partial(home / "tmp", "key", kinds, "net.bin", pinned=True) as partial:
+        assert partial.size == 100
+    assert not folder.exists()

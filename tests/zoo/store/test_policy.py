@@ -121,6 +121,26 @@ def test_credentials_go_to_their_own_hosts_and_never_over_plain_http(monkeypatch
     assert sent(GOOGLE, "https://storage.googleapis.com/=https://me:pw@mirror.example/") == "Basic bWU6cHc="
 
 
+@pytest.mark.parametrize("rule", ["https://a.example/=ftp://me:s3cret@b.example/", "me:s3cret@b.example"])
+def test_a_mirror_that_is_none_is_not_shown(rule: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_mirrors(f"https://a.example/=https://b.example/,{rule}")
+    assert "s3cret" not in str(caught.value)
+    assert "number 2" in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["s3cret\nvalue", "s3cret value", "s3crét"])
+def test_a_token_that_is_none_is_refused_and_not_shown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(UsageError, match="HF_TOKEN holds no token") as caught:
+        addresses(["https://huggingface.co/a"], pinned=True, policy=Policy())
+    assert "s3cr" not in str(caught.value)
+
+
+def test_users_wait_two_minutes_at_most_for_a_server_that_asks_for_more() -> None:
+    assert Policy().longest_wait == 120
+
+
 def test_the_hint_after_a_refusal_names_the_variable() -> None:
     (hub,) = addresses(["https://huggingface.co/a"], pinned=True, policy=Policy())
     assert credential_hint(hub) == "no credential was sent: set HF_TOKEN"

@@ -27,13 +27,16 @@ from loopback import (
     hash_of,
     listing,
     open_descriptors,
+    reply,
+    slow,
     whole,
 )
 from zoo.cli.main import cli
 
 import zoo
-from zoo.store.layout import Layout
+from zoo.store.layout import Layout, short_key
 from zoo.store.locks import in_use, locked
+from zoo.store.partial import _machine
 
 DATA = content(300_000)
 OTHER = content(300_000, seed=1)
@@ -92,6 +95,27 @@ def test_s01_a_disk_too_small_is_refused_before_anything_comes(
     assert not list(home.rglob("data"))
 
 
+def test_s01_a_disk_too_small_is_noticed_when_the_server_says_the_size(
+    net: Any, web: Web, home: Path, puller: Puller, small_disk: Any
+) -> None:
+    small_disk(home, "size=2m")
+    net(data=content(3 << 20), bytes=None)
+    result = puller.run("net")
+    assert result.exit_code == 6
+    assert f"net.h5 needs {3 << 20:,} bytes more" in result.stderr
+    assert sum(path.stat().st_size for path in home.rglob("data")) == 0
+
+
+def test_s01_what_has_come_before_needs_no_room(net: Any, home: Path, puller: Puller, small_disk: Any) -> None:
+    """Two megabytes of three are there; another three would not fit."""
+    data = content(3 << 20)
+    small_disk(home, "size=5m")
+    net(cut(2 << 20), reply(404), data=data)
+    assert puller.run("net").exit_code == 3
+    net(data=data)
+    puller.succeeds(data)
+
+
 def test_s02_a_disk_that_fills_up_ends_the_pull_and_a_larger_one_goes_on(
     net: Any, web: Web, home: Path, puller: Puller, small_disk: Any
 ) -> None:
@@ -102,7 +126,7 @@ def test_s02_a_disk_that_fills_up_ends_the_pull_and_a_larger_one_goes_on(
     result = puller.run("net")
     assert result.exit_code == 6
     assert "No space left on device" in result.stderr
-    assert "what has come is kept" in result.stderr
+    assert "what has come of net.h5 is kept" in result.stderr
     assert len(web.seen) == 1
     web.files["/net.h5"].script.clear()
     subprocess.run(["mount", "-o", "remount,size=20m", str(home)], check=True)
@@ -201,13 +225,25 @@ def test_s05_without_locks_nothing_but_work_is_lost(net: Any, web: Web, home: Pa
     assert len(DATA) <= web.sent <= 4 * len(DATA)
 
 
-def test_s06_blobs_on_another_disk(net: Any, home: Path, puller: Puller, small_disk: Any) -> None:
+def test_s06_blobs_on_another_disk(
+    net: Any, home: Path, puller: Puller, small_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rename from tmp/ to there is impossible."""
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
     small_disk(home / "blobs", "size=8m")
     net()
     assert (home / "blobs").stat().st_dev != home.stat().st_dev
     puller.succeeds(DATA)
     assert [path.name for path in (home / "blobs" / "sha256").iterdir()] == [hash_of(DATA)[7:]]
+    (copied,) = [number for number, name in enumerate(flushed) if name.startswith(f".{hash_of(DATA)[7:]}.")][-1:]
+    assert flushed.index("sha256") > copied  # the copy, then the folder that it was renamed in
     assert puller.run("net").exit_code == 0
     assert json.loads(command("verify", "--json").stdout)[0]["state"] == "whole"
 
@@ -271,11 +307,15 @@ def test_s09_a_blob_emptied_by_a_loss_of_power_is_noticed_and_pulled_anew(
 ) -> None:
     net()
     puller.succeeds(DATA)
-    blobs_in(home)[0].write_bytes(damage)
-    with pytest.raises(AssertionError):
-        assert_invariants(home)
-    puller.succeeds(DATA)
-    assert len(web.seen) == 2
+    for repair in ("pull", "verify"):
+        blobs_in(home)[0].write_bytes(damage)
+        with pytest.raises(AssertionError):
+            assert_invariants(home)
+        if repair == "verify":
+            assert command("verify").exit_code == 4
+            assert command("where", "net").exit_code == 4
+        puller.succeeds(DATA)
+    assert len(web.seen) == 3
 
 
 def test_s10_a_flipped_bit_is_found_by_verify_moved_aside_and_repaired(
@@ -395,26 +435,25 @@ def test_s13_file_names_in_a_registry_are_refused_too(name: str, web: Web, add_m
     assert web.seen == []
 
 
-@pytest.mark.parametrize("planted", ["blob", "record", "partial", "lock", "store's folder of tmp"])
+@pytest.mark.parametrize("planted", ["blob", "record", "partial", "lock", "folder of a partial"])
 def test_s14_planted_links_are_not_followed(
     planted: str, net: Any, home: Path, puller: Puller, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from zoo.store.layout import short_key
-
     canary = tmp_path_factory.mktemp("elsewhere") / "canary"
     canary.write_bytes(b"untouched")
+    (canary.parent / "data").write_bytes(DATA)
     net()
     paths = Layout(home)
     links = {
         "blob": paths.blobs / hash_of(DATA)[7:],
         "record": paths.artifact("net"),
-        "partial": paths.tmp / f"{short_key(hash_of(DATA))}.1.0000000000.aaaaaaaa.partial",
+        "partial": paths.tmp / f"{short_key(hash_of(DATA))}.{os.getpid()}.{_machine()}.aaaaaaaa.partial",
         "lock": paths.lock("model", "net"),
-        "store's folder of tmp": paths.tmp / "something",
+        "folder of a partial": paths.tmp / f"{short_key(hash_of(DATA))}.{os.getpid()}.{_machine()}.bbbbbbbb.partial",
     }
     link = links[planted]
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(canary)
+    link.symlink_to(canary.parent if planted == "folder of a partial" else canary)
     result = CliRunner().invoke(cli, ["pull", "net"])
     if planted in ("blob", "record", "lock"):
         assert result.exit_code == 5, result.stderr
@@ -424,6 +463,7 @@ def test_s14_planted_links_are_not_followed(
     else:
         assert result.exit_code == 0, result.stderr
     assert canary.read_bytes() == b"untouched"
+    assert (canary.parent / "data").read_bytes() == DATA
 
 
 def test_s15_a_store_that_everybody_may_write_is_pointed_out(net: Any, home: Path, puller: Puller) -> None:
@@ -508,7 +548,7 @@ def test_s17_a_blob_whose_record_is_about_to_be_written_is_left_alone(
     collected: list[Any] = []
 
     def collect_first(paths: Any, record: Any) -> None:
-        collected.append(zoo.collect_garbage(grace=0))
+        collected.append(zoo.collect_garbage(everything=True))
         write(paths, record)
 
     import zoo.store.pulling as pulling
@@ -539,7 +579,7 @@ def test_c01_eight_pulls_of_one_model_at_once_fetch_it_once(net: Any, web: Web, 
 
 def test_c02_different_models_with_the_same_files_at_once(web: Web, home: Path, add_model: AddModel) -> None:
     """Four models, two processes each; one file is in all of them."""
-    shared = web.put("/shared.h5", DATA)
+    shared = web.put("/shared.h5", DATA, slow(10_000, 0.01, 30), slow(10_000, 0.01, 30))  # long enough to overlap
     for number in range(4):
         own = content(100_000, seed=10 + number)
         add_model(f"net{number}", file(DATA, shared, name="shared.h5"),
@@ -549,6 +589,7 @@ def test_c02_different_models_with_the_same_files_at_once(web: Web, home: Path, 
     assert_invariants(home)
     assert len(blobs_in(home)) == 5
     assert web.sent == len(DATA) + 4 * 100_000
+    assert len(web.requests("/shared.h5")) == 1
 
 
 HOLD = """
@@ -639,7 +680,7 @@ def test_a_dry_run_says_what_would_come(net: Any, web: Web, home: Path, puller: 
     net()
     (plan,) = json.loads(puller.run("net", "--dry-run", "--json").stdout)
     assert [step["action"] for step in plan["steps"]] == ["fetch"]
-    assert plan["bytes"] == len(DATA)
+    assert plan["missing"] == len(DATA)
     assert web.seen == []
     puller.run("net")
     assert "keep" in puller.run("net", "--dry-run").stdout

@@ -1,0 +1,338 @@
+"""Several processes, threads and strangers at one store: each test does the other's part at the worst moment."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from loopback import Puller, Web, assert_invariants, blobs_in, content, file, hash_of, listing
+from zoo.cli.main import cli
+
+import zoo
+from zoo.errors import OfflineError
+from zoo.store import blobs, pulling, removal
+from zoo.store.locks import for_removal
+
+DATA = content(300_000)
+AddModel = Callable[..., None]
+ZOO = str(Path(sys.executable).with_name("zoo"))
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+def tarball(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(f"net/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
+ARCHIVE = tarball(data=content(50_000), index=b"index")
+
+
+@pytest.fixture
+def two_of_one_file(web: Web, add_model: AddModel, quick: Any) -> None:
+    """Two models that have one file in common, of which `a` was pulled."""
+    url = web.put("/net.h5", DATA)
+    add_model("a", file(DATA, url))
+    add_model("b", file(DATA, url))
+    assert command("pull", "a").exit_code == 0
+
+
+def test_rm_leaves_what_another_model_claims_at_that_moment(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def claimed_before(path: Path, *more: Any) -> Iterator[bool]:
+        zoo.pull("b")
+        with for_removal(path, *more) as free:
+            yield free
+
+    monkeypatch.setattr(removal, "for_removal", claimed_before)
+    assert command("rm", "a").exit_code == 0
+    assert_invariants(home)
+    assert zoo.locate("b")[0].path.read_bytes() == DATA
+
+
+def test_gc_leaves_what_a_model_claims_at_that_moment(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = (home / "artifacts" / "a.json").read_bytes()
+    (home / "artifacts" / "a.json").unlink()
+
+    @contextlib.contextmanager
+    def claimed_before(path: Path, *more: Any) -> Iterator[bool]:
+        (home / "artifacts" / "a.json").write_bytes(record)
+        with for_removal(path, *more) as free:
+            yield free
+
+    monkeypatch.setattr(removal, "for_removal", claimed_before)
+    assert zoo.collect_garbage(everything=True) == []
+    assert_invariants(home)
+
+
+@pytest.mark.parametrize("model", ["a", "b"])
+def test_a_pull_fetches_what_is_removed_after_it_was_planned(
+    model: str, two_of_one_file: None, web: Web, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept (a) or adopted (b): it was there when the plan was made."""
+    hold, removed = pulling._Pull._hold, []
+
+    def hold_too_late(self: Any, blob: str) -> bool:
+        if not removed:
+            removed.append(blob)
+            self._blobs.remove(blob)
+        return hold(self, blob)
+
+    (home / "about" / f"{hash_of(DATA)[7:]}.json").unlink()  # so that nothing is taken for whole without a look
+    monkeypatch.setattr(pulling._Pull, "_hold", hold_too_late)
+    assert zoo.pull(model).files["weights"].read_bytes() == DATA
+    assert len(web.seen) == 2
+    assert_invariants(home)
+
+
+def test_a_blob_removed_in_the_moment_after_it_came_is_fetched_again(
+    web: Web, add_model: AddModel, quick: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_model("a", file(DATA, web.put("/net.h5", DATA)))
+    commit, removed = blobs.Blobs.commit, []
+
+    def commit_and_lose(self: Any, *more: Any) -> str:
+        digest = commit(self, *more)
+        if not removed:
+            removed.append(digest)
+            self.remove(digest)
+        return digest
+
+    monkeypatch.setattr(blobs.Blobs, "commit", commit_and_lose)
+    assert zoo.pull("a").files["weights"].read_bytes() == DATA
+    assert len(web.seen) == 2
+
+
+def test_offline_holds_also_for_what_turns_out_to_be_damaged(two_of_one_file: None, web: Web, home: Path) -> None:
+    blobs_in(home)[0].write_bytes(bytes(len(DATA)))
+    with pytest.raises(OfflineError, match="a is not whole on this machine"):
+        zoo.pull("a", offline=True)
+    assert len(web.seen) == 1
+
+
+def test_verify_does_not_move_away_what_a_pull_has_just_repaired(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (blob,) = blobs_in(home)
+    blob.write_bytes(bytes(len(DATA)))
+    read = blobs._digests
+
+    def read_while_it_is_repaired(*words: Any) -> dict[str, str]:
+        found = read(*words)
+        good = blob.with_name(".good.tmp")
+        good.write_bytes(DATA)
+        good.replace(blob)
+        return found
+
+    monkeypatch.setattr(blobs, "_digests", read_while_it_is_repaired)
+    zoo.verify()
+    assert blob.read_bytes() == DATA
+
+
+def test_verify_of_what_is_removed_meanwhile(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, asked = blobs.Blobs.size, []
+
+    def size_then_gone(self: Any, digest: str) -> int | None:
+        found = size(self, digest)
+        asked.append(digest)
+        if len(asked) == 2:  # after the sum of what is to be read, and the look at the blob itself
+            self.remove(digest)
+        return found
+
+    monkeypatch.setattr(blobs.Blobs, "size", size_then_gone)
+    assert [finding.state for finding in zoo.verify("a")] == ["missing"]
+
+
+def test_two_models_with_one_archive_at_once(web: Web, add_model: AddModel, home: Path) -> None:
+    url = web.put("/net.tgz", ARCHIVE)
+    for name in "abcd":
+        add_model(name, file(ARCHIVE, url, name="net.tgz", role="archive"))
+    children = [
+        subprocess.Popen([ZOO, "pull", name], stderr=subprocess.PIPE, stdout=subprocess.PIPE) for name in "abcd"
+    ]
+    told = [child.communicate() for child in children]
+    assert [child.returncode for child in children] == [0] * 4, told
+    assert {finding.state for finding in zoo.verify()} == {"whole"}
+    assert list((home / "tmp").iterdir()) == []
+    assert web.sent == len(ARCHIVE)
+
+
+@pytest.fixture
+def extracted(web: Web, add_model: AddModel, quick: Any) -> Path:
+    """The folder of a pulled archive."""
+    add_model("net", file(ARCHIVE, web.put("/net.tgz", ARCHIVE), name="net.tgz", role="archive"))
+    folder = zoo.pull("net").folder
+    assert folder is not None
+    return folder
+
+
+def test_an_extracted_file_that_was_touched_is_extracted_again(extracted: Path, web: Web, home: Path) -> None:
+    """Also where the record was lost, and its size is what it was; what is in its way does not stay in tmp."""
+    (extracted / "net" / "index").write_bytes(b"EVIL!")
+    (home / "artifacts" / "net.json").unlink()
+    assert zoo.pull("net").folder == extracted
+    assert (extracted / "net" / "index").read_bytes() == b"index"
+    assert list((home / "tmp").iterdir()) == []
+    assert len(web.seen) == 1
+
+
+@pytest.mark.parametrize("part", ["folder", "inside"])
+def test_links_planted_where_an_archive_was_extracted(
+    part: str, extracted: Path, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    evil = tmp_path_factory.mktemp("evil")
+    for name in ("net/index", "net/data", "index", "data"):
+        (evil / name).parent.mkdir(exist_ok=True)
+        (evil / name).write_bytes(b"EVIL!" if name.endswith("index") else content(50_000))
+    before = listing(evil)
+    planted = extracted if part == "folder" else extracted / "net"
+    planted.rename(home / "aside")
+    planted.symlink_to(evil if part == "folder" else evil / "net")
+    verified, pulled = command("verify"), command("pull", "net")
+    assert listing(evil) == before
+    if part == "folder":
+        assert (verified.exit_code, pulled.exit_code) == (5, 5)
+        assert "symbolic link" in pulled.stderr
+    else:
+        assert (verified.exit_code, pulled.exit_code) == (4, 0), pulled.stderr
+        assert (extracted / "net" / "index").read_bytes() == b"index"
+        assert not (extracted / "net").is_symlink()
+
+
+HOSTILE = {
+    "../evil": tarfile.REGTYPE,
+    "/etc/evil": tarfile.REGTYPE,
+    "link": tarfile.SYMTYPE,
+    "device": tarfile.CHRTYPE,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_m01_m02_m04_a_hostile_archive_is_refused_by_pull(
+    name: str, web: Web, add_model: AddModel, home: Path, puller: Puller
+) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = HOSTILE[name], "/etc/passwd"
+        archive.addfile(member)
+    data = made.getvalue()
+    add_model("net", file(data, web.put("/net.tgz", data), name="net.tgz", role="archive"))
+    told = set()
+    for _ in range(2):
+        result = puller.run("net")
+        assert result.exit_code == 5
+        told.add(result.stderr.splitlines()[-1])
+        assert blobs_in(home) == []
+        assert not (home / "extracted").exists() or list((home / "extracted").iterdir()) == []
+        assert list((home / "artifacts").iterdir()) == []
+    assert len(told) == 1
+    assert "Refused to unpack net.tgz of net" in told.pop()
+
+
+def test_a_damaged_archive_costs_no_other_model_its_file(
+    web: Web, add_model: AddModel, home: Path, puller: Puller
+) -> None:
+    url = web.put("/net.h5", DATA)
+    add_model("x", file(DATA, url))
+    add_model("y", file(DATA, url, name="net.tgz", role="archive"))
+    assert puller.run("x").exit_code == 0
+    assert puller.run("y").exit_code == 4
+    assert zoo.locate("x")[0].path.read_bytes() == DATA
+
+
+def test_a_pipe_in_the_place_of_a_blob_is_not_waited_for(two_of_one_file: None, home: Path) -> None:
+    (blob,) = blobs_in(home)
+    blob.unlink()
+    os.mkfifo(blob)
+    for words in (["pull", "a"], ["verify"], ["gc"]):
+        result = command(*words)
+        assert result.exit_code in (0, 5), words
+        assert "fault of zoo" not in result.stderr
+    assert "no regular file" in command("pull", "a").stderr
+
+
+def test_planning_changes_nothing(two_of_one_file: None, home: Path) -> None:
+    blobs_in(home)[0].write_bytes(bytes(len(DATA)))
+    before = listing(home)
+    assert json.loads(command("pull", "a", "--dry-run", "--json").stdout)[0]["steps"][0]["action"] == "check"
+    assert command("pull", "b", "--dry-run").exit_code == 0
+    assert listing(home) == before
+
+
+DEEP = b"[" * 99_999
+SMALL_FILES: dict[str, list[bytes]] = {
+    "store.json": [DEEP, b"[]", b'{"schema": "x"}'],
+    "about": [DEEP, b'{"url": []}', b'{"bytes": 1e400}', b'{"bytes": 1, "mtime_ns": 2, "hashes": {"sha256": 7}}'],
+    "artifacts": [b'{"schema": 1, "name": "a", "files": [{"role": [], "name": "x"}]}', DEEP, b'{"schema": 1e999}'],
+    "locks": [DEEP, b'{"pid": 1e999}', b'{"pid": {}}', b"\xff"],
+}
+CASES = [(where, number) for where, contents in SMALL_FILES.items() for number in range(len(contents))]
+
+
+@pytest.mark.parametrize(("where", "number"), CASES)
+def test_s11_no_small_file_breaks_anything(
+    where: str, number: int, two_of_one_file: None, home: Path, web: Web
+) -> None:
+    place = home / where
+    for path in [place] if place.is_file() else list(place.iterdir()):
+        path.write_bytes(SMALL_FILES[where][number])
+    for words in (["where"], ["verify"], ["gc"], ["list", "--pulled"], ["pull", "a"], ["rm", "a"]):
+        result = command(*words)
+        assert result.exit_code in (0, 4), (words, result.stderr)
+        assert "fault of zoo" not in result.stderr, (words, result.stderr)
+        assert "Traceback" not in result.stderr
+    assert len(web.seen) == 1
+
+
+def test_s11_a_lost_note_of_an_md5_is_found_out_again(web: Web, add_model: AddModel, home: Path, quick: Any) -> None:
+    add_model("net", file(DATA, web.put("/net.h5", DATA), hash=hash_of(DATA, "md5")))
+    zoo.pull("net")
+    for path in [*(home / "about").iterdir(), *(home / "artifacts").iterdir()]:
+        path.unlink()
+    zoo.pull("net")
+    assert len(web.seen) == 1
+
+
+def test_a_file_whose_address_or_size_changed_in_the_registry_is_another_file(
+    web: Web, add_model: AddModel, home: Path, quick: Any
+) -> None:
+    other = content(300_000, seed=9)
+    add_model("net", file(DATA, web.put("/old.bin", DATA), name="net.bin", hash=None, bytes=None))
+    zoo.pull("net")
+    add_model("net", file(other, web.put("/new.bin", other), name="net.bin", hash=None, bytes=None))
+    assert zoo.pull("net").files["weights"].read_bytes() == other
+    add_model("net", file(other, web.url + "/new.bin", name="net.bin", hash=None, bytes=7))
+    assert command("pull", "net").exit_code == 4
+
+
+def test_gc_takes_what_renames_across_disks_have_left(two_of_one_file: None, home: Path) -> None:
+    left = home / "blobs" / "sha256" / ".x.1.aaaaaaaa.tmp"
+    left.write_bytes(bytes(500))
+    assert zoo.collect_garbage() == []
+    os.utime(left, (0, 0))
+    assert [each.bytes for each in zoo.collect_garbage()] == [500]
+    assert not left.exists()
