@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
+from zoo.cli.options import Count, Widths, as_json
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
@@ -18,42 +19,6 @@ from zoo.errors import UsageError
 from zoo.registry import Entry, find_loadable
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.entry import SOURCES
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-
-
-class Widths(click.ParamType[tuple[int, ...]]):
-    """Widths of hidden layers, as in 20,10."""
-
-    name = "widths"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Returns the widths."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(width) for width in value.split(","))
-        except ValueError:
-            self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
-
-
-class Count(click.ParamType[float]):
-    """A number of parameters, as in 25M, 1.5e6 or 4000000."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Returns the number."""
-        if isinstance(value, float):
-            return value
-        factor = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}.get(value[-1:].lower(), 1.0)
-        try:
-            count = float(value[:-1] if factor > 1 else value) * factor
-        except ValueError:
-            count = -1.0
-        if not 0 <= count < float("inf"):
-            self.fail(f"expected a number such as 25M, 1.5e6 or 4000000; got {value!r}", param, ctx)
-        return count
 
 
 @click.command("list")
@@ -63,21 +28,21 @@ class Count(click.ParamType[float]):
 @click.option("--max-params", type=Count(), metavar="N", help="Only models of at most so many parameters, as in 25M.")
 @click.option("--pulled", is_flag=True, help="Only models of which files are on this machine.")
 @click.option(
-    "--sort", metavar="KEY", help="top1: the best first; params or bytes: the smallest first.  [default: name]"
+    "--sort", metavar="KEY", help="name; top1: the best first; params or bytes: the smallest first.  [default: name]"
 )
 @as_json
 def list_(pattern: str, pulled: bool, as_json: bool, **options: Any) -> None:
-    """List the models that are known; PATTERN is a name with wildcards.
+    """List the models that are known; PATTERN is a part of a name, or a name with wildcards.
 
     The column "can" says what this version does with a model: load it (and so transfer it), or only pull its files.
     """
     here = zoo.pulled_names() if pulled or as_json else None
     entries = zoo.list_models(pattern, among=here if pulled else None, **options)
     if as_json:
-        show_json([{**entry_json(entry), "pulled": here is not None and entry.name in here} for entry in entries])
+        show_json([{**entry_json(entry), "pulled": _is_here(entry, here or ())} for entry in entries])
         return
     if not entries:
-        asked = " and the options" if pulled or any(options.values()) else ""
+        asked = " and the options" if pulled or any(value is not None for value in options.values()) else ""
         say(f"No model matches {pattern!r}{asked}. See: zoo list")
         return
     rows = [entry_row(entry) for entry in entries]
@@ -89,13 +54,21 @@ def list_(pattern: str, pulled: bool, as_json: bool, **options: Any) -> None:
     )
 
 
+def _is_here(entry: Entry, pulled: Container[str]) -> bool:
+    return entry.source == "embedded" or entry.name in pulled
+
+
 @click.command()
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
     """Show all that is known about the model NAME, and where that was published."""
     entry = zoo.find_entry(name)
-    show_json(entry_json(entry)) if as_json else show_pairs(entry_pairs(entry))
+    is_here = _is_here(entry, zoo.pulled_names())
+    if as_json:
+        show_json({**entry_json(entry), "pulled": is_here})
+    else:
+        show_pairs([*entry_pairs(entry), ("here", f"yes: zoo where {entry.name}" if is_here else "no")])
 
 
 @click.command()

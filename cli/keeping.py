@@ -7,19 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from zoo.cli.options import as_json, dry_run, lock_timeout
 from zoo.cli.output import Bar, number, say, show_json, show_pairs, show_table, size
 
 import zoo
 from zoo.errors import DiskError, IntegrityError, ZooError
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
-lock_timeout = click.option(
-    "--lock-timeout",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="Wait so long for another process at the same model.  [default: as long as it runs]",
-)
 
 
 @click.command()

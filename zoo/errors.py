@@ -82,7 +82,7 @@ class TrainingError(ZooError, ArithmeticError):
     exit_code = 9
 
 
-_ALIKE = 0.5  # the least likeness (difflib's ratio) that is worth offering
+_ALIKE = 0.6  # the least likeness (difflib's ratio) that is worth offering
 _AS_GOOD = 0.1  # names so much less like than the best are not offered beside it
 _UNSPOKEN = str.maketrans("", "", "-_.")
 
@@ -97,7 +97,7 @@ def nearest_names(wanted: str, known: Iterable[str]) -> str:
     """
     mine = _spellings(wanted)
     alike = {name: _likeness(mine, _spellings(name)) for name in known}
-    least = max(_ALIKE, max(alike.values(), default=0.0) - _AS_GOOD)
+    least = max(_ALIKE, min(1.0, max(alike.values(), default=0.0)) - _AS_GOOD)
     near = sorted((-value, len(name), name) for name, value in alike.items() if value >= least)
     return f" Did you mean {', '.join(name for _, _, name in near[:3])}?" if near else ""
 
@@ -105,13 +105,14 @@ def nearest_names(wanted: str, known: Iterable[str]) -> str:
 def _spellings(name: str) -> set[str]:
     """Returns the whole of a name and its parts, without what people write in one way or another."""
     whole = name.casefold().translate(_UNSPOKEN)
-    return {whole, *(part for part in whole.split("/") if len(part) > 2)}  # a version number is like any other
+    _, *parts = whole.split("/")  # what comes first is a source, which many have
+    return {whole, *(part for part in parts if len(part) > 2)}  # a version number is like any other
 
 
 def _likeness(mine: set[str], theirs: set[str]) -> float:
     import difflib  # here, for the sake of a quick `zoo list`
 
-    if mine & theirs:
-        return 1.0
+    if same := mine & theirs:
+        return 1.0 + (max(same, key=len) == max(mine, key=len))  # the whole name is better than a part of it
     matchers = [difflib.SequenceMatcher(None, one, other) for one in mine for other in theirs]
     return max(match.ratio() if match.quick_ratio() >= _ALIKE else 0.0 for match in matchers)

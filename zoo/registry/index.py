@@ -91,16 +91,16 @@ def list_models(
     among: Container[str] | None = None,
     sort: str | None = None,
 ) -> list[Entry]:
-    """Returns the entries whose name matches the wildcard `pattern`, in any case.
+    """Returns the entries whose name matches `pattern`, in any case.
 
     Args:
-        pattern: A name with the wildcards `*`, `?` and `[...]`.
+        pattern: A name with the wildcards `*`, `?` and `[...]`; or, without any of those, a part of a name.
         source: Only entries from there, such as `keras`.
         task: Only entries trained for that, such as `image-classification`.
         max_params: Only entries known to have at most so many parameters.
         among: Only entries of these names, such as `zoo.pulled_names()`.
-        sort: `top1` (the best first), `params` or `bytes` (the smallest first); what is not known comes last. None, and
-            among equals: by name.
+        sort: `top1` (the best first), `params` or `bytes` (the smallest first); what is not known comes last. `name`,
+            None, and among equals: by name.
 
     Raises:
         UsageError: No such source, task or order; the message names those there are.
@@ -109,19 +109,22 @@ def list_models(
     ['vgg16', 'vgg19']
     """
     entries = all_entries()
+    wanted = pattern.lower() if _WILDCARDS & set(pattern) else f"*{pattern.lower()}*"
+    if not isinstance(max_params, int | float | None):
+        raise UsageError(f"Expected max_params to be a number such as 25e6; got {max_params!r}.")
     _require("source", source, SOURCES)
     _require("task", task, sorted({entry.task for entry in entries.values()}))
-    _require("sort", sort, tuple(_ORDERS))
+    _require("sort", sort, ("name", *_ORDERS))
     chosen = [
         entry
         for name, entry in sorted(entries.items())
-        if fnmatch.fnmatchcase(name.lower(), pattern.lower())
+        if fnmatch.fnmatchcase(name.lower(), wanted)
         and source in (None, entry.source)
         and task in (None, entry.task)
         and (among is None or name in among)
         and (max_params is None or (entry.params is not None and entry.params <= max_params))
     ]
-    return chosen if sort is None else sorted(chosen, key=_ORDERS[sort])
+    return chosen if sort in (None, "name") else sorted(chosen, key=_ORDERS[sort])
 
 
 def _require(what: str, value: str | None, known: Collection[str]) -> None:
@@ -134,6 +137,7 @@ def _unknown_last(value: float | None) -> tuple[bool, float]:
     return (value is None, 0.0 if value is None else value)
 
 
+_WILDCARDS = set("*?[")
 _ORDERS: dict[str, Callable[[Entry], tuple[bool, float]]] = {
     "top1": lambda entry: _unknown_last(None if entry.top1 is None else -entry.top1),
     "params": lambda entry: _unknown_last(entry.params),
@@ -145,7 +149,7 @@ _TFHUB = "https://tfhub.dev/"
 
 
 def find_entry(name: str) -> Entry:
-    """Returns the entry called `name`: its whole name, a handle of TF Hub, or a name without its source.
+    """Returns the entry called `name`, in any case: its whole name, a handle of TF Hub, or a name without its source.
 
     Raises:
         UsageError: `name` cannot be a model's name.
@@ -160,9 +164,14 @@ def find_entry(name: str) -> Entry:
     wanted = name
     if name.startswith(_TFHUB):
         wanted = "tfhub/" + name.removeprefix(_TFHUB).partition("?")[0].rstrip("/")
-    for spelled in (wanted, *(f"{source}/{wanted}" for source in _BARE_NAMES)):
-        if spelled in entries:
-            return entries[spelled]
+    spellings = [wanted, *(f"{source}/{wanted}" for source in _BARE_NAMES)]
+    for known in (entries, {known.casefold(): entry for known, entry in entries.items()}):
+        for spelled in spellings:
+            if spelled in known:
+                return known[spelled]
+        spellings = [spelled.casefold() for spelled in spellings]
+    if _WILDCARDS & set(name):
+        raise UsageError(f"{name!r} is a pattern, where one model's name is expected. See: zoo list '{name}'")
     if fault := name_fault(wanted):
         raise UsageError(f"{name!r} cannot be a model's name: {fault}. See: zoo list")
     raise NotFoundError(f"No model named {name!r} in the registry.{nearest_names(wanted, entries)} See: zoo list")

@@ -283,7 +283,8 @@ def test_a_broken_entry_is_refused_by_name(home: Path) -> None:
         ("my-????et", ["my-resnet"]),
         ("my-resnet", ["my-resnet"]),
         ("none*", []),
-        ("vgg", []),
+        ("y-vG", ["My-vgg"]),  # without a wildcard, a part of the name is enough
+        ("y-vgg?", []),
     ],
 )
 def test_list_models_takes_wildcards_in_any_case(home: Path, pattern: str, expected: list[str]) -> None:
@@ -342,7 +343,7 @@ def test_models_are_chosen_by_source_and_task() -> None:
     [
         ({"source": "kears"}, "keras, tfhub, slim, caffe, onnx, local, embedded; got 'kears'. Did you mean keras?"),
         ({"task": "image-clasification"}, "Did you mean image-classification?"),
-        ({"sort": "accuracy"}, "one of top1, params, bytes; got 'accuracy'"),
+        ({"sort": "accuracy"}, "one of name, top1, params, bytes; got 'accuracy'"),
     ],
 )
 def test_a_wrong_choice_names_the_valid_ones(options: Any, words: str) -> None:
@@ -357,6 +358,9 @@ def test_a_wrong_choice_names_the_valid_ones(options: Any, words: str) -> None:
     [
         ("vgg16", "vgg16"),  # the whole name wins over caffe/vgg16
         ("caffe/vgg16", "caffe/vgg16"),
+        ("VGG16", "vgg16"),
+        ("Caffe/VGG16", "caffe/vgg16"),
+        ("AlexNet", "caffe/alexnet"),
         ("inception_v4", "slim/inception_v4"),
         ("alexnet", "caffe/alexnet"),
         ("vgg16-7", "onnx/vgg16-7"),
@@ -367,6 +371,17 @@ def test_a_wrong_choice_names_the_valid_ones(options: Any, words: str) -> None:
 )
 def test_a_model_is_found_by_its_name_its_handle_or_its_name_without_source(said: str, name: str) -> None:
     assert find_entry(said).name == name
+
+
+@pytest.mark.parametrize("pattern", ["vgg*", "vgg1?", "vgg1[69]"])
+def test_a_pattern_is_no_name(pattern: str) -> None:
+    with pytest.raises(UsageError, match="is a pattern.* zoo list"):
+        find_entry(pattern)
+
+
+def test_a_number_of_parameters_is_a_number() -> None:
+    with pytest.raises(UsageError, match="such as 25e6; got '25M'"):
+        list_models(max_params="25M")  # type: ignore[arg-type]
 
 
 def test_of_two_sources_the_nearer_one_answers_to_a_bare_name(home: Path) -> None:
@@ -385,8 +400,8 @@ def test_a_name_that_none_can_have_is_wrong_use(name: str) -> None:
 @pytest.mark.parametrize(
     ("said", "offered"),
     [
-        ("VGG16", "vgg16"),
         ("ResNet-50", "resnet50"),
+        ("caffe/VGG-16", "caffe/vgg16"),
         ("efficientnet-b0", "efficientnetb0"),
         ("keras/vgg16", "vgg16"),
         ("mobilenet_v1_100_224", "tfhub/google/imagenet/mobilenet_v1_100_224/classification/5"),
