@@ -78,15 +78,15 @@ def _today(entry: Entry) -> str:
     if "load" in entry.can:
         return f"be transferred: zoo transfer {entry.name}"
     if "pull" in entry.can:
-        return f"be pulled: zoo pull {entry.name}. This version cannot load it, so not transfer it either"
-    return "not be pulled, for no address is published; this version cannot load it"
+        return f"be pulled: zoo pull {entry.name}; not yet loaded or transferred"
+    return "neither be pulled, for no address is published, nor loaded yet"
 
 
 def _input_pairs(spec: InputSpec | None) -> list[tuple[str, str]]:
     if spec is None:
         return [("input", f"no picture, or {UNPUBLISHED}")]
     resizable = "lower units take other sizes" if spec.resizable else "other sizes: not known to work"
-    color = spec.color or f"colour order {UNPUBLISHED}"
+    color = spec.color or ("gray" if spec.size[2] == 1 else f"colour order {UNPUBLISHED}")
     return [
         ("input", f"{shape_text(spec.size)} {color}; {resizable}"),
         ("resizing", _resizing(spec)),
@@ -139,7 +139,8 @@ def _output_pairs(output: OutputSpec) -> list[tuple[str, str]]:
 
 def _file_pairs(file: FileSpec, nowhere: str) -> list[tuple[str, str]]:
     hashed = f"{file.hash}, {_HASHED_BY[file.hash_from]}" if file.hash else "unverified by publisher"
-    reported = f"reported: {file.reported}" if file.urls else f"{nowhere}; {file.reported}"
+    known = f"reported: {file.reported}" if file.urls else f"{nowhere}; {file.reported}"
+    reported = nowhere if file.reported == nowhere else known
     return [
         (f"file ({file.role})", f"{file.name}, {f'size {UNPUBLISHED}' if file.bytes is None else size(file.bytes)}"),
         ("", hashed),

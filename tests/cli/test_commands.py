@@ -91,7 +91,7 @@ def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
     assert "license               not published" in shown
     assert "md5:64373286793e3c8b2b4e3219cbf3544b, published with the file" in shown
     assert "keras 3.15.1" in shown
-    assert "zoo pull vgg16. This version cannot load it" in shown
+    assert "zoo pull vgg16; not yet loaded" in shown
     assert json.loads(run("show", "letters-cnn", "--json").stdout)["units"] == 6
     assert "zoo transfer letters-cnn" in run("show", "letters-cnn").stdout
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import json
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import DiskError, IntegrityError, NotFoundError, UsageError, nearest_names
-from zoo.files import zoo_home
+from zoo.errors import IntegrityError, NotFoundError, UsageError, nearest_names
+from zoo.files import disk_errors, zoo_home
 from zoo.names import name_fault
 from zoo.registry.entry import SOURCES, Entry, Source, parse_entry
 
@@ -32,7 +32,7 @@ def read_registry(path: Path) -> dict[str, Entry]:
         IntegrityError: The file is no JSON, breaks the schema, or was written by a newer version.
         DiskError: It cannot be read.
     """
-    with _readable(path):
+    with _reading(path):
         data = path.read_bytes()
     try:
         record: Any = json.loads(data.decode())
@@ -52,16 +52,10 @@ def read_registry(path: Path) -> dict[str, Entry]:
         raise IntegrityError(f"{path}: {error}") from error
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals to read `path` into a `DiskError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"Cannot read {path}: {error.strerror or error}; let your user read it and pass its folders (chmod u+rX), "
-            "or set ZOO_HOME to another folder."
-        ) from error
+def _reading(path: Path) -> contextlib.AbstractContextManager[None]:
+    return disk_errors(
+        path, "let your user read it and pass its folders (chmod u+rX), or set ZOO_HOME to another", "read"
+    )
 
 
 @cache
@@ -77,7 +71,7 @@ def all_entries() -> dict[str, Entry]:
         DiskError: It cannot be read, or nobody can say whether it is there.
     """
     own = zoo_home() / "registry.json"
-    with _readable(own):  # exists() itself is refused below a folder that is not ours to pass
+    with _reading(own):  # exists() itself is refused below a folder that is not ours to pass
         is_there = own.exists()
     return {**_shipped_entries(), **(read_registry(own) if is_there else {})}
 

@@ -136,17 +136,16 @@ class _Download:
                 if error.corrupt:
                     self._partial.start_again()
                 failed = 1 if self._furthest >= furthest + _HEADWAY else failed + 1
-                if not error.again or failed >= (self._policy.attempts if error.found else _LOOK_UPS):
+                attempts = self._policy.attempts if error.found else min(_LOOK_UPS, self._policy.attempts)
+                if not error.again or failed >= attempts:
                     raise
-                self._pause(address, error, failed)
+                self._pause(address, error, failed, attempts)
 
-    def _pause(self, address: Address, error: FetchError, failed: int) -> None:
+    def _pause(self, address: Address, error: FetchError, failed: int, attempts: int) -> None:
         seconds = min(self._policy.backoff * 2 ** (failed - 1), self._policy.longest_wait) * random.uniform(0.5, 1)
         if error.wait is not None:
             seconds = min(error.wait, self._policy.longest_wait)
-        _log.warning(
-            "%s: %s; trying again in %.1f s (%d of %d).", address, error, seconds, failed, self._policy.attempts - 1
-        )
+        _log.warning("%s: %s; trying again in %.1f s (%d of %d).", address, error, seconds, failed, attempts - 1)
         time.sleep(seconds)
 
     def _try(self, address: Address) -> Origin:
