@@ -159,7 +159,7 @@ class _Download:
             self._take_up(address, answer, start)
             self._read(answer)
         finally:
-            answer.body.close()
+            answer.close()
         self._check(answer.content_type)
         return partial.origin or Origin(str(address))
 

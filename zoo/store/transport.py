@@ -68,7 +68,7 @@ class Answer:
         ends: Whether the body says where it ends, so that a lost rest is noticed.
         etag: The strong validator of the file, or None.
         content_type: What the server calls it.
-        body: Where to read.
+        response: The response, of which the body is still to be read.
     """
 
     status: int
@@ -77,7 +77,7 @@ class Answer:
     ends: bool
     etag: str | None
     content_type: str
-    body: Any
+    response: requests.Response
 
     def chunks(self, most: int) -> Iterator[bytes]:
         """Yields the body as it comes in, in pieces of at most `most` bytes.
@@ -87,12 +87,16 @@ class Answer:
         """
         while True:
             try:
-                data = self.body.read1(most, decode_content=False)
+                data = self.response.raw.read1(most, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise connection_error(error) from error
             if not data:
                 return
             yield data
+
+    def close(self) -> None:
+        """Lets go of the connection, whether or not all of it was read."""
+        self.response.close()
 
 
 class Transport:
@@ -185,6 +189,12 @@ class _Adapter(HTTPAdapter):
             "https": _pool(HTTPSConnectionPool, self._seconds),
         }
 
+    def close(self) -> None:
+        """Closes all connections now, rather than when their pools are collected."""
+        for key in set(self.poolmanager.pools.keys()):
+            self.poolmanager.pools[key].close()
+        super().close()
+
 
 def _pool(kind: Any, seconds: float) -> Any:
     class Connection(kind.ConnectionCls):  # type: ignore[misc]
@@ -244,7 +254,7 @@ def _answer(response: requests.Response, address: Address) -> Answer:
     kind = headers.get("Content-Type", "nothing known")
     chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
     ends = length is not None or chunked
-    return Answer(status, start, total, ends, etag if is_strong(etag) else None, kind, response.raw)
+    return Answer(status, start, total, ends, etag if is_strong(etag) else None, kind, response)
 
 
 def _refused(status: int, retry_after: str | None, address: Address) -> FetchError:
