@@ -100,7 +100,7 @@ def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
     ("name", "words"),
     [
         ("tfhub/google/nnlm-en-dim50/2", ["no picture", "50 features", "unverified by publisher", "Kaggle"]),
-        ("caffe/resnet101", ["not be pulled", "numbers not published", "place: same OneDrive folder"]),
+        ("caffe/resnet101", ["neither be pulled", "numbers not published", "place: same OneDrive folder"]),
         ("caffe/mobilenet_v1", ["x * 0.017 - [1.76698, 1.98526, 2.10256]", "published by others", "shorter side 256"]),
         ("caffe/alexnet", ["x - the mean picture", "others use 104, 117, 123"]),
         ("caffe/alexnet", ["sha1:9116a64c0fbe4459d18f4bb6b56d647b63920377, published with the file"]),
