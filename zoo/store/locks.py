@@ -72,7 +72,7 @@ def in_use(path: Path) -> Iterator[int]:
 def for_removal(path: Path, patience: float = 0.0) -> Iterator[bool]:
     """Holds the blob `path` for removal, and says whether that may be: nobody reads it, for `patience` seconds."""
     try:
-        descriptor = _open_blob(path)
+        descriptor = _open_blob(path, os.O_RDWR)  # NFS locks alone only what is open for writing
     except FileNotFoundError:
         yield True
         return
@@ -80,7 +80,7 @@ def for_removal(path: Path, patience: float = 0.0) -> Iterator[bool]:
         until = time.monotonic() + patience
         while not (free := _try_lock(descriptor)) and time.monotonic() < until:
             time.sleep(_POLL)
-        yield free
+        yield free and _is_at(path, descriptor)  # a pull may have put another in its place
     finally:
         os.close(descriptor)
 
@@ -92,9 +92,9 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _open_blob(path: Path) -> int:
+def _open_blob(path: Path, mode: int = os.O_RDONLY) -> int:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would else be waited for
+        descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would else be waited for
     except OSError:
         refuse_link(path)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 
-from zoo.errors import IntegrityError, OfflineError, UnsafeFileError
+from zoo.errors import BusyError, IntegrityError, OfflineError, UnsafeFileError
 from zoo.files import disk_errors
 from zoo.progress import Progress, Silent
 from zoo.registry import Entry, FileSpec, find_entry
@@ -20,6 +20,8 @@ from zoo.store.planning import PullPlan, PullStep, Wanted, plan_entry, wanted_fi
 from zoo.store.policy import Policy, policy_from_environment
 from zoo.store.records import Record, StoredFile, read_record, record_names, write_record
 from zoo.store.removal import discard
+
+_TRIES = 5
 
 
 def pull(
@@ -137,10 +139,13 @@ class _Pull:
             if step.action in ("keep", "check") and known:
                 return known
             return self._stored(file, step.blob)
-        while True:  # a removal may take what has just come, in the moment before it is held
+        for _ in range(_TRIES):  # a removal may take what has just come, in the moment before it is held
             blob = self._fetch(file, known, tell)
             if self._hold(blob):
                 return self._stored(file, blob)
+        raise BusyError(
+            f"{file.name} came {_TRIES} times, and was removed each time at once: is a cleaner at the store?"
+        )
 
     def _hold(self, blob: str) -> bool:
         """Holds a blob, if it is there and whole."""

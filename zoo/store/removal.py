@@ -63,7 +63,10 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
             raise UsageError(f"{name} ships with zoo; there is nothing to remove.")
     wanted = list(dict.fromkeys(pulled_name(paths, name) for name in names))
     if dry_run:
-        return [each for name in wanted for each in _removals(paths, name, read_record(paths, name, mend=True))]
+        records = ((name, read_record(paths, name, mend=True)) for name in wanted)
+        return [
+            each for name, record in records for each in _removals(paths, name, record, _own_blobs(paths, name, record))
+        ]
     prepare(paths)
     return [each for name in wanted for each in _remove_model(paths, name, lock_timeout)]
 
@@ -71,11 +74,14 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
 def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[Removal]:
     with locked(paths.lock("model", name), f"remove {name}", lock_timeout), contextlib.ExitStack() as held:
         record = read_record(paths, name, mend=True)
-        for digest in _own_blobs(paths, name, record):
+        locked_ones = _own_blobs(paths, name, record)
+        for digest in locked_ones:
             if not held.enter_context(for_removal(Blobs(paths).path(digest), _PATIENCE)):
                 raise BusyError(f"{name} is being read by a running process; wait for it, then: zoo rm {name}")
-        # Asked again, now that nobody can claim them: another model may have just begun to share one.
-        removals, own = _removals(paths, name, record), _own_blobs(paths, name, record)
+        # Asked again, now that nobody can claim them: another model may have just begun to share one. What another has
+        # just ceased to share is not held, and left to `zoo gc`.
+        own = sorted({*_own_blobs(paths, name, record)} & {*locked_ones})
+        removals = _removals(paths, name, record, own)
         remove_record(paths, name)
         for digest in own:
             _remove_blob(paths, digest)
@@ -87,9 +93,8 @@ def _own_blobs(paths: Layout, name: str, record: Record | None) -> list[str]:
     return sorted({file.blob for file in record.files} - _mentioned(paths, but=name)) if record else []
 
 
-def _removals(paths: Layout, name: str, record: Record | None) -> list[Removal]:
-    """Returns what removing a model takes away."""
-    own = set(_own_blobs(paths, name, record))
+def _removals(paths: Layout, name: str, record: Record | None, own: Sequence[str]) -> list[Removal]:
+    """Returns what removing a model takes away, where `own` are the blobs that go with it."""
     files = [file for file in record.files if file.blob in own] if record else []
     sizes = {file.blob: _removal(Blobs(paths).path(file.blob), f"{file.name} of {name}") for file in files}
     folders = [

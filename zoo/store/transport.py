@@ -228,7 +228,7 @@ def _redirect(url: str, location: str, pinned: bool, policy: Policy) -> str:
         target = urljoin(url, location)
         origin(target)  # which a port that is none breaks
     except ValueError as error:
-        raise FetchError(f"a redirect that leads nowhere ({error})") from error
+        raise FetchError("a redirect that leads nowhere") from error  # the error may quote a password
     if not location:
         raise FetchError("a redirect that leads nowhere")
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":

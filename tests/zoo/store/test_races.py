@@ -336,3 +336,44 @@ def test_gc_takes_what_renames_across_disks_have_left(two_of_one_file: None, hom
     os.utime(left, (0, 0))
     assert [each.bytes for each in zoo.collect_garbage()] == [500]
     assert not left.exists()
+
+
+def test_rm_of_two_models_at_once_leaves_what_is_read(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other goes between the two looks at what is shared: the file is nobody else's then, but not held either."""
+    artifact = zoo.pull("b")
+    own, asked = removal._own_blobs, []
+
+    def own_and_then_alone(paths: Any, name: str, record: Any) -> list[str]:
+        found = own(paths, name, record)
+        asked.append(name)
+        if asked == ["a"]:
+            zoo.remove("b")
+        return found
+
+    with artifact.reading():
+        monkeypatch.setattr(removal, "_own_blobs", own_and_then_alone)
+        zoo.remove("a")
+        assert artifact.files["weights"].read_bytes() == DATA
+    assert zoo.pulled_models() == []
+
+
+def test_what_was_replaced_since_it_was_opened_is_not_removed(two_of_one_file: None, home: Path) -> None:
+    (blob,) = blobs_in(home)
+    real, replaced = os.open, []
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def open_and_replace(path: Any, *more: Any, **named: Any) -> int:
+            descriptor = real(path, *more, **named)
+            if path == blob and not replaced:
+                replaced.append(path)
+                new = blob.with_name("new")
+                new.write_bytes(DATA)
+                new.replace(blob)
+            return descriptor
+
+        patch.setattr(os, "open", open_and_replace)
+        with for_removal(blob) as free:
+            assert not free
