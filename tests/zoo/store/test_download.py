@@ -591,6 +591,24 @@ def test_d08_a_leftover_of_the_right_size_is_checked_all_the_same(
     assert ranges(web) == [None]
 
 
+def another_total(handler: Any, resource: Any) -> None:
+    """A rest of what it says is the same file, but longer by one byte."""
+    start = handler.asked_from() or 0
+    headers = {"ETag": '"one"', "Content-Range": f"bytes {start}-{len(DATA)}/{len(DATA) + 1}"}
+    handler.send(206, DATA[start:] + b"x", headers)
+
+
+def nothing_more(handler: Any, resource: Any) -> None:
+    handler.send(416, b"", {"ETag": '"one"', "Content-Range": f"bytes */{len(DATA)}"})
+
+
+@pytest.mark.parametrize("act", [another_total, nothing_more])
+def test_d06_d08_without_a_hash_the_sizes_must_agree(act: Any, web: Web, add_model: AddModel, puller: Puller) -> None:
+    unpinned(web, add_model, cut(1000), act)
+    puller.succeeds(DATA)
+    assert [seen.headers.get("Range") for seen in web.seen] == [None, "bytes=1000-", None]
+
+
 def unpinned(web: Web, add_model: AddModel, *script: Any, name: str = "net.bin") -> None:
     add_model("net", file(DATA, web.put("/net.bin", DATA, *script), name=name, hash=None, bytes=None))
 

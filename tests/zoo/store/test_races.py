@@ -377,3 +377,31 @@ def test_what_was_replaced_since_it_was_opened_is_not_removed(two_of_one_file: N
         patch.setattr(os, "open", open_and_replace)
         with for_removal(blob) as free:
             assert not free
+
+
+def test_a_record_goes_before_what_it_speaks_of(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a removal is killed, no record speaks of a missing blob."""
+    remove_blob, there = removal._remove_blob, []
+
+    def look_and_remove(paths: Any, digest: str) -> None:
+        there.append((home / "artifacts" / "a.json").exists())
+        remove_blob(paths, digest)
+
+    monkeypatch.setattr(removal, "_remove_blob", look_and_remove)
+    zoo.remove("a")
+    assert there == [False]
+
+
+def test_what_verify_finds_wrong_in_an_archive_is_extracted_again(extracted: Path) -> None:
+    """Also where size and time are what they were, so that a pull alone would not see it."""
+    member = extracted / "net" / "index"
+    times = member.stat()
+    member.write_bytes(b"EVIL!")
+    os.utime(member, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert zoo.pull("net").folder == extracted
+    assert member.read_bytes() == b"EVIL!"
+    assert "damaged" in {finding.state for finding in zoo.verify()}
+    assert zoo.pull("net").folder == extracted
+    assert member.read_bytes() == b"index"
