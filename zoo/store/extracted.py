@@ -11,7 +11,8 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from zoo.store.archives import extract
 from zoo.store.blobs import Blobs, is_digest
 from zoo.store.documents import parsed, read_json
 from zoo.store.layout import Layout, refuse_link
-from zoo.store.locks import locked
+from zoo.store.locks import for_removal, locked
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,33 @@ def is_extracted(paths: Layout, digest: str) -> bool:
     """
     folder, known = paths.extracted / digest, members(paths, digest)
     refuse_link(folder)
-    return known is not None and all(_is_untouched(folder, member) for member in known)
+    if known is None or _extra_names(folder, known):
+        return False
+    return all(_is_there(folder, member) and _mtime(folder, member) == member.mtime_ns for member in known)
 
 
-def _is_untouched(folder: Path, member: Extracted) -> bool:
+def _is_there(folder: Path, member: Extracted) -> bool:
+    """Returns whether a member is there in its size, by no link."""
     path = folder / member.path
+    if Path(os.path.realpath(path)) != Path(os.path.realpath(folder)) / member.path:
+        return False
     try:
         status = path.lstat()
-        is_there = Path(os.path.realpath(path)) == Path(os.path.realpath(folder)) / member.path  # by no link
-    except OSError:
+    except FileNotFoundError:
         return False
-    return is_there and (status.st_size, status.st_mtime_ns) == (member.bytes, member.mtime_ns)
+    return stat.S_ISREG(status.st_mode) and status.st_size == member.bytes
+
+
+def _mtime(folder: Path, member: Extracted) -> int:
+    return (folder / member.path).lstat().st_mtime_ns
+
+
+def _extra_names(folder: Path, known: Sequence[Extracted]) -> list[str]:
+    """Returns what lies in the folder and did not come out of the archive: TensorFlow reads some folders by listing."""
+    found = (
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    )
+    return sorted(set(found) - {member.path for member in known})
 
 
 def ensure_extracted(paths: Layout, digest: str, progress: Progress, name: str) -> None:
@@ -85,42 +102,69 @@ def ensure_extracted(paths: Layout, digest: str, progress: Progress, name: str) 
         DiskError: There is no room.
     """
     with locked(paths.lock("extracted", digest), f"extract {name}"):
-        if is_extracted(paths, digest):
+        if is_extracted(paths, digest) or _was_only_touched(paths, digest):
             return
         make_folder(paths.extracted)
         new = temporary_name(paths.tmp / digest)
         try:
             found = extract(Blobs(paths).path(digest), new, progress=progress, name=name)
             times = ((new / member.path).lstat().st_mtime_ns for member in found)
-            listed = [{**dataclasses.asdict(each), "mtime_ns": time} for each, time in zip(found, times, strict=True)]
+            listed = [
+                Extracted(each.path, each.bytes, each.sha256, time) for each, time in zip(found, times, strict=True)
+            ]
             _remove(paths, digest)
-            write_bytes(_list(paths, digest), json.dumps(listed).encode())
+            _write_list(paths, digest, listed)
             with disk_errors(paths.extracted):
+                new.chmod(stat.S_IMODE(paths.extracted.stat().st_mode))  # until now it was nobody else's
                 new.rename(paths.extracted / digest)
                 flush(paths.extracted)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def _was_only_touched(paths: Layout, digest: str) -> bool:
+    """Returns whether members have other times, but the bytes they had; a job may be reading them, so they stay."""
+    folder, known = paths.extracted / digest, members(paths, digest)
+    if known is None or _extra_names(folder, known):
+        return False
+    if not all(_is_there(folder, each) and sha256_of(folder / each.path) == each.sha256 for each in known):
+        return False
+    _write_list(paths, digest, [dataclasses.replace(each, mtime_ns=_mtime(folder, each)) for each in known])
+    return True
+
+
 def verify_extracted(paths: Layout, digest: str, progress: Progress) -> Iterator[tuple[Extracted, bool | None]]:
     """Yields each member of an archive with whether it is what it was, reading all of it; None: it is missing.
 
-    A folder with a wrong member is removed: the next pull extracts it again.
+    A folder with a wrong member is removed, unless a process reads it: the next pull extracts it again.
     """
-    folder, whole = paths.extracted / digest, True
+    folder, known, whole = paths.extracted / digest, members(paths, digest) or (), True
     refuse_link(folder)
-    for member in members(paths, digest) or ():
+    for member in known:
         state: bool | None = None
         path = folder / member.path
-        if Path(os.path.realpath(path)) == Path(os.path.realpath(folder)) / member.path and path.is_file():
+        if Path(os.path.realpath(path)) == Path(os.path.realpath(folder)) / member.path:
             with contextlib.suppress(OSError):
                 state = sha256_of(path) == member.sha256
             progress.advance(member.bytes)
         whole = whole and state is True
         yield member, state
+    for name in _extra_names(folder, known) if known else ():
+        whole = False
+        yield Extracted(name, 0, "", 0), False
     if not whole:
         with contextlib.suppress(DiskError):  # on a read-only disk it stays as it is
-            remove_extracted(paths, digest)
+            _remove_if_still(paths, digest, known)
+
+
+def _remove_if_still(paths: Layout, digest: str, judged: Sequence[Extracted]) -> None:
+    """Removes what was judged, unless it is being read, or a pull has made it anew meanwhile."""
+    with (
+        for_removal(Blobs(paths).path(digest)) as claim,
+        locked(paths.lock("extracted", digest), "remove what was extracted"),
+    ):
+        if claim.free and members(paths, digest) == judged:
+            _remove(paths, digest)
 
 
 def remove_extracted(paths: Layout, digest: str) -> None:
@@ -141,6 +185,10 @@ def _remove(paths: Layout, digest: str) -> None:
 def extracted_bytes(paths: Layout, digest: str) -> int:
     """Returns how much room the members of an archive take."""
     return sum(member.bytes for member in members(paths, digest) or ())
+
+
+def _write_list(paths: Layout, digest: str, listed: Sequence[Extracted]) -> None:
+    write_bytes(_list(paths, digest), json.dumps([dataclasses.asdict(each) for each in listed]).encode())
 
 
 def _list(paths: Layout, digest: str) -> Path:

@@ -14,6 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
@@ -68,21 +69,52 @@ def in_use(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What is known of a blob that is to be removed.
+
+    Attributes:
+        path: The blob.
+        descriptor: What was there, open; None where nothing was.
+        free: Whether nobody reads it: it is held against that as long as the claim lasts.
+    """
+
+    path: Path
+    descriptor: int | None
+    free: bool
+
+    def still_holds(self) -> bool:
+        """Returns whether what is there now is what was claimed: a pull may have put another in its place."""
+        if self.descriptor is None:
+            return not os.path.lexists(self.path)
+        return self.free and _is_at(self.path, self.descriptor)
+
+
 @contextlib.contextmanager
-def for_removal(path: Path, patience: float = 0.0) -> Iterator[bool]:
-    """Holds the blob `path` for removal, and says whether that may be: nobody reads it, for `patience` seconds."""
+def for_removal(path: Path, patience: float = 0.0) -> Iterator[Claim]:
+    """Claims the blob `path` for removal, waiting `patience` seconds for those who read it."""
     try:
-        descriptor = _open_blob(path, os.O_RDWR)  # NFS locks alone only what is open for writing
+        descriptor = _open_to_lock(path)
     except FileNotFoundError:
-        yield True
+        yield Claim(path, None, True)
         return
     try:
         until = time.monotonic() + patience
         while not (free := _try_lock(descriptor)) and time.monotonic() < until:
             time.sleep(_POLL)
-        yield free and _is_at(path, descriptor)  # a pull may have put another in its place
+        yield Claim(path, descriptor, free)
     finally:
         os.close(descriptor)
+
+
+def _open_to_lock(path: Path) -> int:
+    """Opens a blob so that it can be locked alone: on NFS, for writing; where that may not be, there is no removal."""
+    try:
+        return _open_blob(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return _open_blob(path)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

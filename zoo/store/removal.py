@@ -16,7 +16,7 @@ from zoo.store.blobs import Blobs, is_digest
 from zoo.store.extracted import remove_extracted
 from zoo.store.inventory import pulled_name
 from zoo.store.layout import Layout, layout, prepare, refuse_newer
-from zoo.store.locks import for_removal, locked
+from zoo.store.locks import Claim, for_removal, locked
 from zoo.store.partial import is_abandoned, partials
 from zoo.store.records import Record, read_record, record_names, remove_record
 
@@ -74,17 +74,19 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
 def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[Removal]:
     with locked(paths.lock("model", name), f"remove {name}", lock_timeout), contextlib.ExitStack() as held:
         record = read_record(paths, name, mend=True)
-        locked_ones = _own_blobs(paths, name, record)
-        for digest in locked_ones:
-            if not held.enter_context(for_removal(Blobs(paths).path(digest), _PATIENCE)):
-                raise BusyError(f"{name} is being read by a running process; wait for it, then: zoo rm {name}")
+        claims = {
+            digest: held.enter_context(for_removal(Blobs(paths).path(digest), _PATIENCE))
+            for digest in _own_blobs(paths, name, record)
+        }
+        if not all(claim.free for claim in claims.values()):
+            raise BusyError(f"{name} is being read by a running process; wait for it, then: zoo rm {name}")
         # Asked again, now that nobody can claim them: another model may have just begun to share one. What another has
         # just ceased to share is not held, and left to `zoo gc`.
-        own = sorted({*_own_blobs(paths, name, record)} & {*locked_ones})
+        own = [digest for digest in _own_blobs(paths, name, record) if digest in claims]
         removals = _removals(paths, name, record, own)
         remove_record(paths, name)
         for digest in own:
-            _remove_blob(paths, digest)
+            _remove_blob(paths, digest, claims[digest])
     return removals
 
 
@@ -115,16 +117,24 @@ def _mentioned(paths: Layout, but: str = "") -> set[str]:
     return {file.blob for record in records if record for file in record.files}
 
 
-def _remove_blob(paths: Layout, digest: str) -> None:
-    Blobs(paths).remove(digest)
-    remove_extracted(paths, digest)
+def _remove_blob(paths: Layout, digest: str, claim: Claim) -> bool:
+    """Removes a blob and what was extracted from it; says whether that was still right to do.
+
+    Asked under the lock that pulls commit under: one may have put the file there anew since it was claimed.
+    """
+    with locked(paths.lock("blob", digest), "remove a file"):
+        if not claim.still_holds() or digest in _mentioned(paths):
+            return False
+        Blobs(paths).remove(digest)
+        remove_extracted(paths, digest)
+        return True
 
 
 def discard(paths: Layout, digest: str) -> None:
     """Removes a blob that turned out to be of no use, unless a model has it or a process reads it."""
-    with contextlib.suppress(IntegrityError), for_removal(Blobs(paths).path(digest)) as free:
-        if free and digest not in _mentioned(paths):
-            _remove_blob(paths, digest)
+    with contextlib.suppress(IntegrityError), for_removal(Blobs(paths).path(digest)) as claim:
+        if claim.free:
+            _remove_blob(paths, digest, claim)
 
 
 def collect_garbage(*, everything: bool = False, dry_run: bool = False) -> list[Removal]:
@@ -161,15 +171,13 @@ def _spare(paths: Layout, grace: float, dry_run: bool) -> Iterator[Removal]:
     blobs = Blobs(paths)
     extracted = {path.name.removesuffix(".json") for path in _children(paths.extracted)}
     for digest in sorted({*blobs.all(), *filter(is_digest, extracted)} - _mentioned(paths)):
-        with for_removal(blobs.path(digest)) as free:
+        with for_removal(blobs.path(digest)) as claim:
             places = [place for place in (blobs.path(digest), paths.extracted / digest) if place.exists()]
-            is_young = any(_age(place) < grace for place in places)
-            # Asked again, now that no pull can claim it.
-            if not free or is_young or digest in _mentioned(paths):
+            if not claim.free or any(_age(place) < grace for place in places):
                 continue
-            yield from [_removal(place, "file of no model") for place in places]
-            if not dry_run:
-                _remove_blob(paths, digest)
+            removals = [_removal(place, "file of no model") for place in places]
+            if (digest not in _mentioned(paths)) if dry_run else _remove_blob(paths, digest, claim):
+                yield from removals
 
 
 def _damaged(paths: Layout) -> list[Removal]:
@@ -197,8 +205,10 @@ def _removal(path: Path, what: str) -> Removal:
 
 
 def _inside(path: Path) -> Iterable[Path]:
-    """Returns a file, or all that is in a folder; links are not followed."""
-    return (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,)
+    """Returns a file, or all that is in a folder; links are not followed, and what goes meanwhile is passed over."""
+    with contextlib.suppress(FileNotFoundError):
+        return (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,)
+    return (path,)
 
 
 def _size_of(path: Path) -> int:

@@ -21,7 +21,7 @@ from zoo.cli.main import cli
 import zoo
 from zoo.errors import OfflineError
 from zoo.store import blobs, pulling, removal
-from zoo.store.locks import for_removal
+from zoo.store.locks import Claim, for_removal
 
 DATA = content(300_000)
 AddModel = Callable[..., None]
@@ -58,10 +58,10 @@ def test_rm_leaves_what_another_model_claims_at_that_moment(
     two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def claimed_before(path: Path, *more: Any) -> Iterator[bool]:
+    def claimed_before(path: Path, *more: Any) -> Iterator[Claim]:
         zoo.pull("b")
-        with for_removal(path, *more) as free:
-            yield free
+        with for_removal(path, *more) as claim:
+            yield claim
 
     monkeypatch.setattr(removal, "for_removal", claimed_before)
     assert command("rm", "a").exit_code == 0
@@ -76,10 +76,10 @@ def test_gc_leaves_what_a_model_claims_at_that_moment(
     (home / "artifacts" / "a.json").unlink()
 
     @contextlib.contextmanager
-    def claimed_before(path: Path, *more: Any) -> Iterator[bool]:
+    def claimed_before(path: Path, *more: Any) -> Iterator[Claim]:
         (home / "artifacts" / "a.json").write_bytes(record)
-        with for_removal(path, *more) as free:
-            yield free
+        with for_removal(path, *more) as claim:
+            yield claim
 
     monkeypatch.setattr(removal, "for_removal", claimed_before)
     assert zoo.collect_garbage(everything=True) == []
@@ -375,8 +375,8 @@ def test_what_was_replaced_since_it_was_opened_is_not_removed(two_of_one_file: N
             return descriptor
 
         patch.setattr(os, "open", open_and_replace)
-        with for_removal(blob) as free:
-            assert not free
+        with for_removal(blob) as claim:
+            assert not claim.still_holds()
 
 
 def test_a_record_goes_before_what_it_speaks_of(
@@ -385,9 +385,9 @@ def test_a_record_goes_before_what_it_speaks_of(
     """Whenever a removal is killed, no record speaks of a missing blob."""
     remove_blob, there = removal._remove_blob, []
 
-    def look_and_remove(paths: Any, digest: str) -> None:
+    def look_and_remove(*words: Any) -> bool:
         there.append((home / "artifacts" / "a.json").exists())
-        remove_blob(paths, digest)
+        return remove_blob(*words)
 
     monkeypatch.setattr(removal, "_remove_blob", look_and_remove)
     zoo.remove("a")
@@ -405,3 +405,74 @@ def test_what_verify_finds_wrong_in_an_archive_is_extracted_again(extracted: Pat
     assert "damaged" in {finding.state for finding in zoo.verify()}
     assert zoo.pull("net").folder == extracted
     assert member.read_bytes() == b"index"
+
+
+def test_gc_leaves_what_a_pull_puts_in_the_place_of_what_it_has_claimed(
+    two_of_one_file: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has locked a spare blob of the wrong size; a pull replaces that before it is removed."""
+    (blob,) = blobs_in(home)
+    (home / "artifacts" / "a.json").unlink()
+    blob.write_bytes(b"short")
+
+    @contextlib.contextmanager
+    def replaced_after(path: Path, *more: Any) -> Iterator[Claim]:
+        with for_removal(path, *more) as claim:
+            new = path.with_name("new")
+            new.write_bytes(DATA)
+            new.replace(path)
+            yield claim
+
+    monkeypatch.setattr(removal, "for_removal", replaced_after)
+    assert zoo.collect_garbage(everything=True) == []
+    assert blob.read_bytes() == DATA
+
+
+def test_gc_leaves_what_a_pull_commits_where_only_the_extracted_folder_was(
+    extracted: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal was killed half-way: the blob is gone, the folder is not."""
+    (home / "artifacts" / "net.json").unlink()
+    (blob,) = blobs_in(home)
+    blob.unlink()
+
+    @contextlib.contextmanager
+    def pulled_after(path: Path, *more: Any) -> Iterator[Claim]:
+        with for_removal(path, *more) as claim:
+            monkeypatch.setattr(removal, "for_removal", for_removal)
+            zoo.pull("net")
+            yield claim
+
+    monkeypatch.setattr(removal, "for_removal", pulled_after)
+    assert zoo.collect_garbage(everything=True) == []
+    assert_invariants(home)
+    assert (extracted / "net" / "index").read_bytes() == b"index"
+
+
+def test_an_extracted_folder_that_was_only_touched_stays_for_those_who_read_it(extracted: Path) -> None:
+    inode = extracted.stat().st_ino
+    os.utime(extracted / "net" / "index")
+    assert zoo.pull("net").folder == extracted
+    assert extracted.stat().st_ino == inode
+
+
+def test_verify_leaves_an_extracted_folder_to_those_who_read_it(extracted: Path) -> None:
+    artifact = zoo.pull("net")
+    (extracted / "net" / "index").write_bytes(b"EVIL!")
+    with artifact.reading():
+        assert "damaged" in {finding.state for finding in zoo.verify()}
+        assert (extracted / "net" / "data").exists()
+    zoo.verify()
+    assert not extracted.exists()
+
+
+def test_what_did_not_come_out_of_the_archive_is_noticed(extracted: Path) -> None:
+    (extracted / "net" / "extra").write_bytes(b"EVIL!")
+    assert command("where", "net").exit_code == 4
+    assert command("verify").exit_code == 4
+    assert zoo.pull("net").folder == extracted
+    assert not (extracted / "net" / "extra").exists()
+
+
+def test_what_was_extracted_may_be_read_by_those_who_may_read_the_store(extracted: Path) -> None:
+    assert extracted.stat().st_mode == extracted.parent.stat().st_mode
