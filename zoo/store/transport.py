@@ -6,6 +6,7 @@ Nothing here writes to the disk. `requests` speaks HTTP; what it would do by its
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import email.utils
 import errno
@@ -85,6 +86,7 @@ class Answer:
         Raises:
             FetchError: The connection broke, stalled, or ended before its time.
         """
+        watchdog: _Watchdog | None = getattr(self.response.raw, "watchdog", None)
         while True:
             try:
                 data = self.response.raw.read1(most, decode_content=False)
@@ -92,11 +94,13 @@ class Answer:
                 raise connection_error(error) from error
             if not data:
                 return
+            if watchdog:
+                watchdog.beat()
             yield data
 
     def close(self) -> None:
         """Lets go of the connection, whether or not all of it was read."""
-        self.response.close()
+        _let_go(self.response)
 
 
 class Transport:
@@ -142,7 +146,7 @@ class Transport:
             response = self._get(url, headers, address if trusted else None)
             if response.status_code not in _REDIRECTS:
                 return _answer(response, address if trusted else Address(url))
-            response.close()
+            _let_go(response)
             target = _redirect(url, response.headers.get("Location", ""), pinned, self._policy)
             trusted = trusted and origin(target) == origin(url)
             url = target
@@ -161,6 +165,12 @@ class Transport:
             raise connection_error(error) from error
 
 
+def _let_go(response: requests.Response) -> None:
+    if watchdog := getattr(response.raw, "watchdog", None):
+        watchdog.end()
+    response.close()
+
+
 class _Session(requests.Session):
     """A session that lets redirects be: even unfollowed, requests would read all of their bodies into memory."""
 
@@ -169,12 +179,10 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter whose connections give up on a server that never comes to the end of its headers.
-
-    Timeouts know no better: each byte, and each `100 Continue`, starts them anew.
+    """An adapter whose connections are watched.
 
     Args:
-        seconds: How long the headers of an answer may take.
+        seconds: How long nothing of use may come.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -196,18 +204,55 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
+class _Watchdog:
+    """Ends a connection that brings nothing of use for too long, whatever else comes over it.
+
+    Timeouts know no better: each byte of a header, each `100 Continue`, each letter of a chunk's size starts them anew.
+
+    Args:
+        sock: The connection.
+        seconds: How long nothing of use may come.
+    """
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._sock = sock
+        self._seconds = seconds
+        self._beats = 0
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def beat(self) -> None:
+        """Something of use has come."""
+        self._beats += 1
+
+    def end(self) -> None:
+        """The connection is not waited for any more."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        seen = -1
+        while seen != self._beats:
+            seen = self._beats
+            if self._over.wait(self._seconds):
+                return
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+
 def _pool(kind: Any, seconds: float) -> Any:
     class Connection(kind.ConnectionCls):  # type: ignore[misc]
         def getresponse(self) -> Any:
-            timer = threading.Timer(seconds, self.sock.shutdown, [socket.SHUT_RDWR])
-            timer.daemon = True
-            timer.start()
+            watchdog = _Watchdog(self.sock, seconds)
             try:
-                return super().getresponse()
-            finally:
-                timer.cancel()
+                response = super().getresponse()
+            except BaseException:
+                watchdog.end()
+                raise
+            watchdog.beat()
+            response.watchdog = watchdog
+            return response
 
-    return type(f"Impatient{kind.__name__}", (kind,), {"ConnectionCls": Connection})
+    return type(f"Watched{kind.__name__}", (kind,), {"ConnectionCls": Connection})
 
 
 class _Authorization(AuthBase):
@@ -242,11 +287,11 @@ def _answer(response: requests.Response, address: Address) -> Answer:
     """Returns a response that has a file, or part of it, to give."""
     status, headers = response.status_code, response.headers
     if status not in (200, 206, 416):
-        response.close()
+        _let_go(response)
         raise _refused(status, headers.get("Retry-After"), address)
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        response.close()
+        _let_go(response)
         raise FetchError(f"it came encoded as {encoding}, which was not asked for", corrupt=True)
     length = _whole_number(headers.get("Content-Length", ""))
     start, total = _content_range(headers.get("Content-Range", "")) if status != 200 else (0, length)

@@ -338,6 +338,26 @@ def test_d14_headers_that_never_end_end_a_connection(line: bytes, net: Any, web:
     assert web.seen[1].when - web.seen[0].when < 2
 
 
+@pytest.mark.parametrize("kind", ["size of a chunk", "trailers"])
+def test_d14_a_chunked_body_that_never_ends_ends_a_connection(kind: str, net: Any, web: Web, puller: Puller) -> None:
+    """Bytes come, but none of the file: for 4 s, where 0.6 s are allowed."""
+
+    def endless(handler: Any, resource: Any) -> None:
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"3e8\r\n" + DATA[:1000] + b"\r\n")
+        handler.wfile.write(b"5;" if kind == "size of a chunk" else b"0\r\n")
+        for _ in range(80):
+            handler.wfile.write(b"a" if kind == "size of a chunk" else b"X-Slow: a\r\n")
+            time.sleep(0.05)
+
+    net(endless)
+    puller.succeeds(DATA)
+    assert web.seen[1].when - web.seen[0].when < 3
+
+
 def test_d15_one_flipped_bit_is_asked_for_once_more(net: Any, web: Web, puller: Puller) -> None:
     flipped = DATA[:-1] + bytes([DATA[-1] ^ 1])
     net(whole(data=flipped))
