@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.errors import NotFoundError
 from zoo.registry import Entry, FileSpec
 from zoo.store.locks import in_use
 
@@ -29,8 +30,17 @@ class Artifact:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Keeps the files from being removed (`zoo rm`, `zoo gc`) while they are read."""
+        """Keeps the files from being removed (`zoo rm`, `zoo gc`) while they are read.
+
+        Raises:
+            NotFoundError: They were removed since they were pulled.
+        """
         with contextlib.ExitStack() as stack:
-            for path in self.files.values():
-                stack.enter_context(in_use(path))
+            try:
+                for path in self.files.values():
+                    stack.enter_context(in_use(path))
+            except FileNotFoundError as error:
+                raise NotFoundError(
+                    f"{self.entry.name} has been removed from the store. Fetch it again: zoo pull {self.entry.name}"
+                ) from error
             yield

@@ -70,7 +70,7 @@ class Blobs:
         path = self.path(digest)
         try:
             status = path.lstat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         refuse_link(path)
         if not stat.S_ISREG(status.st_mode):
@@ -149,7 +149,8 @@ class Blobs:
                     f"{self.path(digest)} cannot be read: {error.strerror}. Check the disk, then: zoo verify"
                 ) from error
             if found != digest:
-                self._quarantine(digest, before)
+                with contextlib.suppress(DiskError):  # on a read-only disk it stays where it is
+                    self._quarantine(digest, before)
                 return False
         known = self.about(digest) or About(0, 0, {"sha256": digest})
         if (checked := _seen(known, before)) != known:

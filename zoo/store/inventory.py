@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoo.errors import NotFoundError, nearest_names
+from zoo.errors import IntegrityError, NotFoundError, nearest_names
 from zoo.progress import Progress, Silent
 from zoo.registry import find_entry
 from zoo.store.blobs import Blobs
 from zoo.store.embedded import embedded_artifact
 from zoo.store.extracted import extracted_bytes, is_extracted, verify_extracted
-from zoo.store.layout import Layout, layout, refuse_newer
+from zoo.store.layout import Layout, layout, readable, refuse_newer
 from zoo.store.records import DamagedRecordError, Record, StoredFile, read_record, record_names
 
 State = Literal["whole", "damaged", "missing"]
@@ -78,6 +78,11 @@ def locate(name: str) -> list[Place]:
     ['letters-cnn.keras']
     """
     paths = layout()
+    with readable(paths):
+        return _locate(paths, name)
+
+
+def _locate(paths: Layout, name: str) -> list[Place]:
     if name not in record_names(paths):
         entry = find_entry(name)
         if entry.source == "embedded":
@@ -143,9 +148,13 @@ def verify(names: str | Sequence[str] = (), *, progress: Progress | None = None)
         NotFoundError: A model has not been pulled.
         IntegrityError: A newer version of zoo wrote the store.
     """
-    paths, progress = layout(), progress or Silent()
+    paths = layout()
     refuse_newer(paths)
-    names = [names] if isinstance(names, str) else names
+    with readable(paths):
+        return _verify(paths, [names] if isinstance(names, str) else names, progress or Silent())
+
+
+def _verify(paths: Layout, names: Sequence[str], progress: Progress) -> list[Finding]:
     wanted = [pulled_name(paths, name) for name in names] if names else record_names(paths)
     records = _records(paths, dict.fromkeys(wanted))
     blobs = Blobs(paths)
@@ -200,6 +209,8 @@ def _state(blobs: Blobs, digest: str, progress: Progress) -> State:
         return "whole" if blobs.verify(digest, progress) else "damaged"
     except FileNotFoundError:  # removed, or replaced by a pull, since it was looked for
         return "missing"
+    except IntegrityError:  # the disk cannot give its bytes: the others are looked at all the same
+        return "damaged"
 
 
 def _findings(paths: Layout, record: Record, states: dict[str, State], progress: Progress) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ locks/, tmp/           advisory locks, and what is not finished
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -17,10 +18,11 @@ import logging
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import DiskError, IntegrityError, UnsafeFileError
+from zoo.errors import DiskError, IntegrityError, UnsafeFileError, ZooError
 from zoo.files import make_folder, write_bytes, zoo_home
 from zoo.names import folded
 from zoo.store.documents import read_json
@@ -141,6 +143,20 @@ def _warn_of_other_writers(home: Path) -> None:
         _log.warning("The store %s belongs to another user (uid %d), who can change its files.", home, status.st_uid)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         _log.warning("Everybody can write to the store %s. Mend it: chmod o-w %s", home, home)
+
+
+@contextlib.contextmanager
+def readable(paths: Layout) -> Iterator[None]:
+    """Turns refusals to read the store, for instance one of another user, into a `DiskError`."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except PermissionError as error:
+        raise DiskError(
+            f"Cannot read {error.filename or paths.home}: {error.strerror}; look at its permissions, or set ZOO_HOME "
+            "to another folder."
+        ) from error
 
 
 def refuse_link(path: Path) -> None:

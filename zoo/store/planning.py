@@ -8,7 +8,7 @@ from typing import Literal
 from zoo.errors import NotFoundError
 from zoo.registry import Entry, FileSpec, find_entry
 from zoo.store.blobs import Blobs
-from zoo.store.layout import Layout, layout, short_key
+from zoo.store.layout import Layout, layout, readable, short_key
 from zoo.store.partial import bytes_in, partials
 from zoo.store.records import Record, read_record
 
@@ -98,7 +98,8 @@ def plan_pull(name: str, *, headless: bool = False) -> PullPlan:
     if entry.source == "embedded":
         return PullPlan(entry.name, tuple(PullStep(file, "keep", None, file.bytes) for file in entry.files))
     paths = layout()
-    return plan_entry(entry, paths, read_record(paths, entry.name, mend=True), headless=headless)
+    with readable(paths):
+        return plan_entry(entry, paths, read_record(paths, entry.name, mend=True), headless=headless)
 
 
 def plan_entry(entry: Entry, paths: Layout, record: Record | None, *, headless: bool) -> PullPlan:

@@ -13,7 +13,7 @@ from zoo.store.artifact import Artifact
 from zoo.store.blobs import Blobs
 from zoo.store.embedded import embedded_artifact
 from zoo.store.extracted import ensure_extracted, is_extracted
-from zoo.store.layout import Layout, layout, prepare, refuse_newer, refuse_without_room, warn_of_other_writers
+from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer, refuse_without_room, warn_of_other_writers
 from zoo.store.locks import in_use, locked
 from zoo.store.meter import Meter, Tell
 from zoo.store.planning import PullPlan, PullStep, Wanted, plan_entry, wanted_file
@@ -68,7 +68,7 @@ def pull_entry(
     policy, progress, paths = policy or policy_from_environment(), progress or Silent(), layout()
     refuse_newer(paths)
     warn_of_other_writers(paths)
-    with disk_errors(paths.home):
+    with disk_errors(paths.home), readable(paths):
         record = read_record(paths, entry.name, mend=True)
         plan = plan_entry(entry, paths, record, headless=headless)
         if record and _is_all_here(plan, paths):
@@ -144,7 +144,8 @@ class _Pull:
             if self._hold(blob):
                 return self._stored(file, blob)
         raise BusyError(
-            f"{file.name} came {_TRIES} times, and was removed each time at once: is a cleaner at the store?"
+            f"{file.name} came {_TRIES} times, and was gone or changed each time before it could be kept. See what "
+            f"else works on {self._paths.home}, then: zoo pull {self._entry.name}"
         )
 
     def _hold(self, blob: str) -> bool:

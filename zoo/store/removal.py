@@ -15,13 +15,14 @@ from zoo.registry import all_entries
 from zoo.store.blobs import Blobs, is_digest
 from zoo.store.extracted import remove_extracted
 from zoo.store.inventory import pulled_name
-from zoo.store.layout import Layout, layout, prepare, refuse_newer
+from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer
 from zoo.store.locks import Claim, for_removal, locked
 from zoo.store.partial import is_abandoned, partials
 from zoo.store.records import Record, read_record, record_names, remove_record
 
 _GRACE = 3600.0  # a file this young may belong to a pull whose record is about to be written
 _LEFT_ALONE = 86_400.0  # a download that broke is taken up again for so long
+_PROC = Path("/proc/self")  # where there is none, nobody can say which processes live
 _PATIENCE = 1.0  # who only looks whether a file is in use, holds it for less
 
 
@@ -61,14 +62,17 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
     for name in names:
         if name in (entries := all_entries()) and entries[name].source == "embedded":
             raise UsageError(f"{name} ships with zoo; there is nothing to remove.")
-    wanted = list(dict.fromkeys(pulled_name(paths, name) for name in names))
-    if dry_run:
-        records = ((name, read_record(paths, name, mend=True)) for name in wanted)
-        return [
-            each for name, record in records for each in _removals(paths, name, record, _own_blobs(paths, name, record))
-        ]
-    prepare(paths)
-    return [each for name in wanted for each in _remove_model(paths, name, lock_timeout)]
+    with readable(paths):
+        wanted = list(dict.fromkeys(pulled_name(paths, name) for name in names))
+        if dry_run:
+            return [each for name in wanted for each in _would_remove(paths, name)]
+        prepare(paths)
+        return [each for name in wanted for each in _remove_model(paths, name, lock_timeout)]
+
+
+def _would_remove(paths: Layout, name: str) -> list[Removal]:
+    record = read_record(paths, name, mend=True)
+    return _removals(paths, name, record, _own_blobs(paths, name, record))
 
 
 def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[Removal]:
@@ -189,11 +193,19 @@ def _given_up(paths: Layout, age: float) -> list[Removal]:
     downloads = [path for path in partials(paths.tmp) if is_abandoned(path) and _age(path) >= age]
     folders = (paths.tmp, paths.blobs, paths.about, paths.extracted, paths.corrupt)
     names = [*paths.artifacts.rglob(".*.tmp"), *(path for folder in folders for path in folder.glob(".*.tmp"))]
-    unfinished = [path for path in names if _age(path) >= _LEFT_ALONE]
+    unfinished = [path for path in names if _age(path) >= age and not _is_of_the_living(path)]
     return [
         *(_removal(path, "download that broke") for path in downloads),
         *(_removal(path, "unfinished file") for path in unfinished),
     ]
+
+
+def _is_of_the_living(temporary: Path) -> bool:
+    """Returns whether the process whose number is in a temporary name may be at work; in doubt, for a day, it is."""
+    *_, pid, _, _ = temporary.name.split(".")
+    return _age(temporary) < _LEFT_ALONE and (
+        not pid.isdecimal() or Path(f"/proc/{pid}").exists() or not _PROC.is_dir()
+    )
 
 
 def _children(folder: Path) -> list[Path]:

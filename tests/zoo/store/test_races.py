@@ -19,9 +19,10 @@ from loopback import Puller, Web, assert_invariants, blobs_in, content, file, ha
 from zoo.cli.main import cli
 
 import zoo
-from zoo.errors import OfflineError
+from zoo.errors import BusyError, NotFoundError, OfflineError
 from zoo.store import blobs, pulling, removal
 from zoo.store.locks import Claim, for_removal
+from zoo.store.partial import Origin, open_partial
 
 DATA = content(300_000)
 AddModel = Callable[..., None]
@@ -476,3 +477,64 @@ def test_what_did_not_come_out_of_the_archive_is_noticed(extracted: Path) -> Non
 
 def test_what_was_extracted_may_be_read_by_those_who_may_read_the_store(extracted: Path) -> None:
     assert extracted.stat().st_mode == extracted.parent.stat().st_mode
+
+
+AS_NOBODY = """
+import logging, os, sys
+import zoo.cli.main, zoo.store.download, zoo.store.inventory, zoo.store.pulling, zoo.store.removal, rich.progress
+if os.geteuid() == 0:
+    os.seteuid(65534)  # permissions do not bind root
+zoo.cli.main.main()
+"""
+
+
+@pytest.mark.parametrize("locked_away", ["artifacts", "blobs/sha256", "extracted"])
+def test_a_store_that_may_not_be_read_is_said_to_be_one(locked_away: str, extracted: Path, home: Path) -> None:
+    for parent in (home, *home.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    (home / locked_away).chmod(0)
+    for words in (["pull", "net"], ["pull", "net", "--dry-run"], ["where"], ["verify"], ["rm", "net", "--dry-run"]):
+        run = [sys.executable, "-c", AS_NOBODY, *words]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 6), (words, done.stderr)
+        assert "fault of zoo" not in done.stderr, (words, done.stderr)
+    (home / locked_away).chmod(0o755)
+    assert "Permission denied" in done.stderr or done.returncode == 0
+
+
+def test_what_was_removed_cannot_be_held(two_of_one_file: None) -> None:
+    artifact = zoo.pull("a")
+    zoo.remove("a")
+    with pytest.raises(NotFoundError, match="zoo pull a"), artifact.reading():
+        pass
+
+
+def test_gc_of_everything_takes_what_killed_extractions_left(two_of_one_file: None, home: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    left = home / "tmp" / f".x.{dead.pid}.aaaaaaaa.tmp"
+    alive = home / "tmp" / f".x.{os.getpid()}.aaaaaaaa.tmp"
+    for folder in (left, alive):
+        folder.mkdir()
+    assert zoo.collect_garbage() == []
+    assert [each.path for each in zoo.collect_garbage(everything=True)] == [left]
+    assert alive.exists()
+
+
+def test_gc_of_everything_leaves_a_download_that_goes_on(home: Path) -> None:
+    with open_partial(home / "tmp", "key", frozenset({"sha256"}), "net.h5", pinned=True) as partial:
+        partial.describe(Origin("https://models.example/a"))
+        partial.append(b"abc")
+        assert zoo.collect_garbage(everything=True) == []
+        assert partial.folder.exists()
+    assert next(each.bytes for each in zoo.collect_garbage(everything=True)) >= 3
+
+
+def test_the_bound_of_fetching_anew(
+    two_of_one_file: None, web: Web, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody removes it each time at once; five downloads are enough."""
+    monkeypatch.setattr(pulling._Pull, "_hold", lambda self, blob: self._blobs.remove(blob) or False)
+    with pytest.raises(BusyError, match="5 times"):
+        zoo.pull("b")
+    assert len(web.seen) == 1 + 5
