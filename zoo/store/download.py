@@ -292,8 +292,9 @@ class _Pace:
 def _given_up(wanted: Wanted, failures: list[tuple[Address, FetchError]]) -> ZooError:
     told = "".join(f"\n  {address}: {error}" for address, error in failures)
     if any(error.corrupt or error.short for _, error in failures):
+        kept = "nothing of it is kept" if all(error.corrupt for _, error in failures) else "it is not in the store"
         return IntegrityError(
-            f"What came for {wanted.name} is not the file that was meant; nothing of it is kept.{told}\n"
+            f"What came for {wanted.name} is not the file that was meant; {kept}.{told}\n"
             "Try again later, or name another place with --mirror."
         )
     unreachable = any(error.again for _, error in failures)

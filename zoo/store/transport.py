@@ -1,32 +1,35 @@
 """One request: redirects followed with care, answers told apart by what to do next.
 
-Nothing here writes to the disk. `requests` speaks HTTP; what it would do by itself (follow redirects, send cookies or
-`.netrc` passwords, ask for compression) is done here, or not at all.
+Nothing here writes to the disk. `requests` speaks HTTP; redirects, which it would follow by itself, are followed here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import email.utils
 import errno
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from zoo.errors import DiskError
-from zoo.store.policy import Address, Policy, credential_hint, is_loopback, is_strong, origin, refusal, shown
+from zoo.store.connections import OnlyCredential, let_go, watchdog_of, watched_session
+from zoo.store.policy import (
+    Address,
+    Credential,
+    Policy,
+    credential_hint,
+    is_loopback,
+    is_strong,
+    origin,
+    refusal,
+    shown,
+)
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -86,7 +89,7 @@ class Answer:
         Raises:
             FetchError: The connection broke, stalled, or ended before its time.
         """
-        watchdog: _Watchdog | None = getattr(self.response.raw, "watchdog", None)
+        watchdog = watchdog_of(self.response)
         while True:
             try:
                 data = self.response.raw.read1(most, decode_content=False)
@@ -100,7 +103,7 @@ class Answer:
 
     def close(self) -> None:
         """Lets go of the connection, whether or not all of it was read."""
-        _let_go(self.response)
+        let_go(self.response)
 
 
 class Transport:
@@ -112,10 +115,7 @@ class Transport:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._session = _Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(policy.stall_timeout + policy.slow_after))
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session = watched_session(policy.stall_timeout + policy.slow_after)
 
     def __enter__(self) -> Transport:
         return self
@@ -143,19 +143,19 @@ class Transport:
                 headers["If-Range"] = etag
         trusted = True
         for _ in range(_MOST_REDIRECTS + 1):
-            response = self._get(url, headers, address if trusted else None)
+            response = self._get(url, headers, address.credential if trusted else None)
             if response.status_code not in _REDIRECTS:
                 return _answer(response, address if trusted else Address(url))
-            _let_go(response)
+            let_go(response)
             target = _redirect(url, response.headers.get("Location", ""), pinned, self._policy)
             trusted = trusted and origin(target) == origin(url)
             url = target
         raise FetchError(f"more than {_MOST_REDIRECTS} redirects")
 
-    def _get(self, url: str, headers: dict[str, str], address: Address | None) -> requests.Response:
+    def _get(self, url: str, headers: dict[str, str], credential: Credential | None) -> requests.Response:
         try:
             return self._session.get(
-                url, headers=headers, auth=_Authorization(address), stream=True, allow_redirects=False,
+                url, headers=headers, auth=OnlyCredential(credential), stream=True, allow_redirects=False,
                 timeout=(self._policy.connect_timeout, self._policy.stall_timeout),
                 proxies={"no_proxy": "*"} if is_loopback(url) else None,  # what is for this machine stays here
             )  # fmt: skip
@@ -163,108 +163,6 @@ class Transport:
             raise FetchError(f"no address to ask: {error}") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise connection_error(error) from error
-
-
-def _let_go(response: requests.Response) -> None:
-    if watchdog := getattr(response.raw, "watchdog", None):
-        watchdog.end()
-    response.close()
-
-
-class _Session(requests.Session):
-    """A session that lets redirects be: even unfollowed, requests would read all of their bodies into memory."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Returns None: no redirect is known here."""
-
-
-class _Adapter(HTTPAdapter):
-    """An adapter whose connections are watched.
-
-    Args:
-        seconds: How long nothing of use may come.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        super().__init__()
-
-    def init_poolmanager(self, *words: Any, **more: Any) -> None:
-        """Makes the pool of connections."""
-        super().init_poolmanager(*words, **more)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _pool(HTTPConnectionPool, self._seconds),
-            "https": _pool(HTTPSConnectionPool, self._seconds),
-        }
-
-    def close(self) -> None:
-        """Closes all connections now, rather than when their pools are collected."""
-        for key in set(self.poolmanager.pools.keys()):
-            self.poolmanager.pools[key].close()
-        super().close()
-
-
-class _Watchdog:
-    """Ends a connection that brings nothing of use for too long, whatever else comes over it.
-
-    Timeouts know no better: each byte of a header, each `100 Continue`, each letter of a chunk's size starts them anew.
-
-    Args:
-        sock: The connection.
-        seconds: How long nothing of use may come.
-    """
-
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
-        self._sock = sock
-        self._seconds = seconds
-        self._beats = 0
-        self._over = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def beat(self) -> None:
-        """Something of use has come."""
-        self._beats += 1
-
-    def end(self) -> None:
-        """The connection is not waited for any more."""
-        self._over.set()
-
-    def _watch(self) -> None:
-        seen = -1
-        while seen != self._beats:
-            seen = self._beats
-            if self._over.wait(self._seconds):
-                return
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-
-def _pool(kind: Any, seconds: float) -> Any:
-    class Connection(kind.ConnectionCls):  # type: ignore[misc]
-        def getresponse(self) -> Any:
-            watchdog = _Watchdog(self.sock, seconds)
-            try:
-                response = super().getresponse()
-            except BaseException:
-                watchdog.end()
-                raise
-            watchdog.beat()
-            response.watchdog = watchdog
-            return response
-
-    return type(f"Watched{kind.__name__}", (kind,), {"ConnectionCls": Connection})
-
-
-class _Authorization(AuthBase):
-    """Sends the credential of an address and nothing else: that there is an `auth` keeps `.netrc` out."""
-
-    def __init__(self, address: Address | None) -> None:
-        self._credential = address.credential if address else None
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._credential:
-            request.headers["Authorization"] = self._credential.header
-        return request
 
 
 def _redirect(url: str, location: str, pinned: bool, policy: Policy) -> str:
@@ -287,11 +185,11 @@ def _answer(response: requests.Response, address: Address) -> Answer:
     """Returns a response that has a file, or part of it, to give."""
     status, headers = response.status_code, response.headers
     if status not in (200, 206, 416):
-        _let_go(response)
+        let_go(response)
         raise _refused(status, headers.get("Retry-After"), address)
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        _let_go(response)
+        let_go(response)
         raise FetchError(f"it came encoded as {encoding}, which was not asked for", corrupt=True)
     length = _whole_number(headers.get("Content-Length", ""))
     start, total = _content_range(headers.get("Content-Range", "")) if status != 200 else (0, length)
