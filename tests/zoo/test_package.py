@@ -22,11 +22,13 @@ FLOORS = [
     ["zoo.data"],
     ["zoo.store"],
     ["zoo.loading"],
+    ["zoo.recording"],
     ["zoo.surgery"],
     ["zoo.features"],
     ["zoo.training"],
     ["zoo.pretraining"],
     ["zoo.runs"],
+    ["zoo.adding", "zoo.reusing"],
     ["zoo.pipeline"],
     ["zoo.cli"],
 ]

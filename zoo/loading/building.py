@@ -1,57 +1,40 @@
-"""Loads an artifact as a Keras model, whatever its format was; builds bare architectures."""
+"""Builds nets: the bare structure without memory for weights, and the same net with room for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import keras
 
-from zoo.errors import IntegrityError, UsageError, nearest_names
-from zoo.registry import find_loadable
+from zoo.errors import UsageError, nearest_names
 from zoo.registry.architectures import ARCHITECTURES
-from zoo.store import Artifact, pull_entry
+
+T = TypeVar("T")
+
+# What the published EfficientNet-B0..B7 have behind their Normalization, and Keras builds only when it fetches their
+# weights: Normalization divides by the variance, and the original divides by its root once more.
+_STANDARD_DEVIATIONS = (0.229, 0.224, 0.225)
+_RESCALED = tuple(f"efficientnetb{number}" for number in range(8))
 
 
-def load_model(name: str) -> keras.Model:
-    """Returns the model that the registry knows as `name`, with its weights.
+def build_architecture(
+    arch: str, size: Sequence[int | None] | None = None, classes: int | None = None, *, top: bool = True
+) -> keras.Model:
+    """Returns a net of `keras.applications` without weights, as it is published: to be looked at, not to be run.
 
-    Raises:
-        UsageError: This version cannot load it; nothing is pulled then.
-        NotFoundError: The registry knows no such model, or its files are not here.
-        IntegrityError: A file of it is damaged.
-
-    >>> load_model("letters-cnn").input_shape
-    (None, 28, 28, 1)
-    """
-    return load_artifact(pull_entry(find_loadable(name)))
-
-
-def load_artifact(artifact: Artifact) -> keras.Model:
-    """Returns the model in a pulled artifact."""
-    path = artifact.files.get("model")
-    if path is None or path.suffix != ".keras":
-        raise UsageError(f"Model {artifact.entry.name!r} has no .keras file; this version loads no other format.")
-    try:
-        with artifact.reading():
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise IntegrityError(f"{path} cannot be loaded as a Keras model: {error}") from error
-
-
-def build_architecture(arch: str, size: Sequence[int | None] | None = None, classes: int | None = None) -> keras.Model:
-    """Returns a net of `keras.applications` with its classifier and without weights: to be looked at, not to be run.
-
-    Its layers have the names and shapes of the real one, but no memory is taken for weights. EfficientNet's
-    preprocessing inside is not that of the trained model, which Keras adds for its weights alone; its units are.
+    Its layers have the names and shapes of the real one, but no memory is taken for weights; `roomy_copy` has it.
 
     Args:
         arch: A key of `zoo.registry.architectures.ARCHITECTURES`.
         size: Height, width and channels of the input; None, or None in it: as Keras has it.
         classes: How many the classifier tells apart; None: as Keras has it.
+        top: Whether to build the classifier too.
 
     Raises:
-        UsageError: Keras has no such architecture.
+        UsageError: Keras has no such architecture, or not of that size.
 
     >>> build_architecture("vgg16").count_params()
     138357544
@@ -59,13 +42,76 @@ def build_architecture(arch: str, size: Sequence[int | None] | None = None, clas
     if arch not in ARCHITECTURES:
         near = nearest_names(arch, ARCHITECTURES)
         raise UsageError(f"Expected an architecture of keras.applications; got {arch!r}.{near}")
-    options = {"input_shape": None if size is None or None in size else tuple(size), "classes": classes or 1000}
+    options: dict[str, Any] = {"input_shape": None if size is None or None in size else tuple(size), "include_top": top}
+    if top:
+        options["classes"] = classes or 1000
+    function = getattr(keras.applications, ARCHITECTURES[arch].function)
 
     def build() -> keras.Model:
+        model = function(weights=None, **options)
+        return _with_trained_rescaling(model) if arch in _RESCALED else model
+
+    try:
+        return without_memory(build)
+    except ValueError as error:
+        shown = "x".join(map(str, size or ()))
+        raise UsageError(f"Keras cannot build {arch} for an input of {shown}: {error}") from error
+
+
+def without_memory(build: Callable[[], T]) -> T:
+    """Returns what `build` makes of layers, whose variables have shapes, but no values and no memory for them."""
+
+    def bare() -> T:
         # Variables that are made in this scope get their values when it is left: it never is.
         keras.StatelessScope().__enter__()
-        return getattr(keras.applications, ARCHITECTURES[arch].function)(weights=None, **options)
+        return build()
 
     # What Keras remembers by thread ends with a thread of its own: the open scope, and how layers' names were counted.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(build).result()
+        return thread.submit(bare).result()
+
+
+def _with_trained_rescaling(model: keras.Model) -> keras.Model:
+    factors = [deviation**-0.5 for deviation in _STANDARD_DEVIATIONS]
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        output = layer(*args, **kwargs)
+        return keras.layers.Rescaling(factors)(output) if isinstance(layer, keras.layers.Normalization) else output
+
+    return keras.models.clone_model(model, _same_input(model), call_function=call)
+
+
+def _same_input(model: keras.Model) -> Any:
+    return keras.Input(batch_shape=model.input.shape, dtype=model.input.dtype, name=model.layers[0].name)
+
+
+def roomy_copy(model: keras.Model, random: Collection[str] = ()) -> keras.Model:
+    """Returns `model` with memory for its weights, all zero: whoever fills them pays for no random numbers first.
+
+    Args:
+        model: A functional model, such as `build_architecture` gives.
+        random: Names of layers that nobody will fill: they start as training from scratch would, always the same.
+    """
+    emptied: list[tuple[Any, dict[str, Any]]] = []
+
+    def copied(layer: Any) -> Any:
+        copy = type(layer).from_config(layer.get_config())
+        initializers = {name: value for name, value in vars(copy).items() if name.endswith("_initializer") and value}
+        for name, initializer in initializers.items():
+            seeded = (
+                _seeded(initializer, f"{layer.name} {name}") if layer.name in random else keras.initializers.Zeros()
+            )
+            setattr(copy, name, seeded)
+        emptied.append((copy, initializers))
+        return copy
+
+    copy = keras.models.clone_model(model, _same_input(model), clone_function=copied, recursive=True)
+    for layer, initializers in emptied:  # a rival from scratch starts from these
+        for name, initializer in initializers.items():
+            setattr(layer, name, initializer)
+    return copy
+
+
+def _seeded(initializer: Any, salt: str) -> Any:
+    config = initializer.get_config()
+    return type(initializer).from_config({**config, "seed": zlib.crc32(salt.encode())} if "seed" in config else config)

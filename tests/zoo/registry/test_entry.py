@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IntegrityError
-from zoo.registry import Entry, InputSpec
+from zoo.registry import Entry, InputSpec, RecordedOutput
 from zoo.registry.entry import parse_entry
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
@@ -51,6 +51,18 @@ def record() -> dict[str, Any]:
         "cite": "A paper",
         "from": "its page",
         "sources": {"metrics": "a table"},
+        "recorded": {
+            "input": [1, 224, 220, 3],
+            "dtype": "float32",
+            "seed": 7,
+            "low": -2.5,
+            "high": 3,
+            "shape": [1, 3],
+            "values": [0.25, 0.5, 0.25],
+            "mean": 0.25,
+            "rms": 0.5,
+        },
+        "lacks": ["block1_conv2"],
     }
 
 
@@ -108,6 +120,10 @@ def test_every_field_is_read() -> None:
         7,
     )
     assert (file.reported, entry.sources) == ("HTTP 403", {"metrics": "a table"})
+    assert entry.recorded == RecordedOutput(
+        (1, 224, 220, 3), "float32", 7, -2.5, 3.0, (1, 3), (0.25, 0.5, 0.25), 0.25, 0.5
+    )
+    assert entry.lacks == ("block1_conv2",)
 
 
 def test_an_entry_survives_a_trip_through_json() -> None:
@@ -152,6 +168,7 @@ def test_what_an_entry_leaves_out_has_the_plain_meaning() -> None:
         ("output.logits", "logits"),
         ("output.background", "background"),
         ("output.classes", "classes"),
+        ("recorded", "recorded"),
     ],
 )
 def test_what_is_not_published_is_null_and_stays_none(path: str, unknown: str) -> None:
@@ -191,6 +208,7 @@ def test_top1_is_published_or_follows_from_the_error(metrics: dict[str, float], 
         ([("weights", 5), ("definition", 2)], 7),
         ([("weights", 5), ("weights_notop", 3)], 5),  # the same weights again, without the classifier
         ([("weights", 5), ("weights_notop", None)], 5),
+        ([("weights_notop", 3)], 3),  # there is nothing else
         ([("weights", 5), ("definition", None)], None),
         ([], None),
     ],
@@ -202,18 +220,45 @@ def test_the_size_is_that_of_all_files_but_headless_weights(sizes: list[Any], to
 
 
 @pytest.mark.parametrize(
-    ("source", "urls", "can"),
+    ("source", "arch", "urls", "can"),
     [
-        ("embedded", [], ("pull", "load")),
-        ("keras", ["https://a/vgg16.h5"], ("pull",)),
-        ("caffe", [], ()),
-        ("local", [], ()),
+        ("embedded", None, [], ("pull", "load")),
+        ("keras", "vgg16", ["https://a/vgg16.h5"], ("pull", "load")),
+        ("keras", "vgg61", ["https://a/vgg16.h5"], ("pull",)),
+        ("keras", "vgg16", [], ()),  # nobody can have it
+        ("slim", "vgg16", ["https://a/vgg16.h5"], ("pull",)),
+        ("caffe", "vgg16", [], ()),
     ],
 )
-def test_can_tells_what_this_version_does_and_no_more(source: str, urls: list[str], can: tuple[str, ...]) -> None:
-    whole = changed("files.0.urls", urls) | {"source": source}
+def test_can_tells_what_this_version_does_and_no_more(
+    source: str, arch: str | None, urls: list[str], can: tuple[str, ...]
+) -> None:
+    whole = changed("files.0.urls", urls) | {"source": source, "arch": arch}
 
     assert parse_entry("vgg16", whole).can == can
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "arch", "can"),
+    [
+        ("model", "net.keras", None, ("load",)),
+        ("model", "net.h5", None, ("load",)),
+        ("model", "net.HDF5", None, ("load",)),
+        ("model", "net.onnx", None, ()),
+        ("weights", "net.weights.h5", "vgg16", ("load",)),
+        ("weights_notop", "net.h5", "vgg16", ("load",)),
+        ("weights", "net.h5", None, ()),
+        ("weights", "net.npz", "vgg16", ()),
+        ("weights", "net.caffemodel", "vgg16", ()),
+        ("archive", "net.tar", "vgg16", ()),
+    ],
+)
+def test_what_was_added_here_is_loaded_or_only_kept(
+    role: str, name: str, arch: str | None, can: tuple[str, ...]
+) -> None:
+    files = [{"role": role, "name": name, "hash": SHA256, "hash_from": "user", "bytes": 5}]
+
+    assert parse_entry("net", changed("files", files) | {"source": "local", "arch": arch}).can == can
 
 
 @pytest.mark.parametrize("field", ["source", "task", "summary", "files", "input", "output", "metrics"])
@@ -225,7 +270,7 @@ def test_a_missing_field_is_named(field: str) -> None:
         parse_entry("vgg16", broken)
 
 
-@pytest.mark.parametrize("path", ["new", "files.0.new", "input.new", "output.new"])
+@pytest.mark.parametrize("path", ["new", "files.0.new", "input.new", "output.new", "recorded.new"])
 def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
     with pytest.raises(IntegrityError, match=r"model 'vgg16' has unknown fields: new"):
         parse_entry("vgg16", changed(path, 1))
@@ -289,6 +334,28 @@ def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
         ("units", 10**400),
         ("summary", "a \ud800"),
         ("sources", {"metrics": "a \ud800"}),
+        ("lacks", "block1_conv2"),
+        ("lacks", [1]),
+        ("lacks", ["a \ud800"]),
+        ("recorded", []),
+        ("recorded.input", []),
+        ("recorded.input", [1, None]),
+        ("recorded.input", [1] * 9),
+        ("recorded.input", [2**40, 2**40]),  # more elements than can be counted
+        ("recorded.dtype", "object"),
+        ("recorded.seed", -1),
+        ("recorded.seed", 2**32),  # NumPy takes no more
+        ("recorded.seed", 1.0),
+        ("recorded.low", 4),  # above high
+        ("recorded.low", None),
+        ("recorded.high", float("inf")),
+        ("recorded.shape", [1, True]),
+        ("recorded.shape", [1, 4]),  # of which there would be 4 values
+        ("recorded.values", [0.25, 0.5, float("nan")]),
+        ("recorded.values", [0.25] * 65),
+        ("recorded.mean", 10**400),
+        ("recorded.rms", -0.5),
+        ("recorded.rms", "0.5"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(path: str, value: Any) -> None:

@@ -416,7 +416,11 @@ def test_a_name_written_in_another_way_is_offered_as_it_is_here(said: str, offer
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("vgg16", "zoo pull vgg16"), ("alexnet", "zoo pull caffe/alexnet"), ("zfnet", "zoo show caffe/")],
+    [
+        ("inception_v4", "zoo pull slim/inception_v4"),
+        ("alexnet", "zoo pull caffe/alexnet"),
+        ("zfnet", "zoo show caffe/"),
+    ],
 )
 def test_what_cannot_be_loaded_is_refused_with_what_can_be_done(name: str, words: str) -> None:
     with pytest.raises(UsageError, match="cannot load") as caught:
@@ -444,3 +448,14 @@ def test_a_name_like_no_other_offers_none() -> None:
         find_entry("q")
 
     assert "Did you mean" not in str(caught.value)
+
+
+def test_what_is_kept_and_not_loaded_says_what_is_loaded(home: Path) -> None:
+    file = {"role": "model", "name": "net.onnx", "hash": "sha256:" + "0" * 64, "hash_from": "user", "bytes": 5}
+    entry = {"source": "local", "task": "t", "summary": "s", "files": [file], "input": None, "output": {},
+             "metrics": {}}  # fmt: skip
+    home.mkdir()
+    (home / "registry.json").write_text(json.dumps({"schema": 1, "models": {"net": entry}}))
+
+    with pytest.raises(UsageError, match=r"'net' is kept.*net\.onnx.*zoo add FILE --arch"):
+        find_loadable("net")
