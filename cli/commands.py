@@ -94,26 +94,24 @@ def layers(name: str, as_json: bool) -> None:
 
 
 def _units(entry: Entry) -> Sequence[Any]:
-    """Returns the units of a model as it is, or else of the net of `keras.applications` that it is an example of."""
-    arch = entry.arch if entry.arch in ARCHITECTURES else None
-    if "load" not in entry.can and arch is None:
+    """Returns the units of the net of `keras.applications` that a model is an example of, or else of the model."""
+    if "load" not in entry.can and entry.arch not in ARCHITECTURES:
         raise UsageError(
             f"The units of {entry.name!r} cannot be shown: this version cannot load it, and its architecture "
             f"({entry.arch or 'not published'}) is none that Keras builds by itself. Known of it: zoo show {entry.name}"
         )
     with quiet_tensorflow():
-        from zoo.loading import build_architecture
+        from zoo.loading import bare_net
 
-        if arch is None or "load" in entry.can:
+        net = bare_net(entry)
+        if net is None:
             return zoo.split_units(zoo.load_model(entry.name))
-        if entry.source != "keras":
+        if entry.source not in ("keras", "local"):
             say(
-                f"These are the layers of {ARCHITECTURES[arch].function} in keras.applications, the same net. "
-                f"In the files of {entry.name} their names, and where biases are, may differ."
+                f"These are the layers of {ARCHITECTURES[entry.arch or ''].function} in keras.applications, the same "
+                f"net. In the files of {entry.name} their names, and where biases are, may differ."
             )
-        return zoo.split_units(
-            build_architecture(arch, entry.input.size if entry.input else None, entry.output.classes)
-        )
+        return zoo.split_units(net)
 
 
 @click.command()
@@ -158,6 +156,7 @@ def _units(entry: Entry) -> Sequence[Any]:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/ and the data's name]")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would happen, and do nothing.")
+@click.option("--allow-nonfinite", is_flag=True, help="Go on with a model that has NaN or infinite weights.")
 @click.option("--compare-scratch", is_flag=True, help="Also train the same shape from random weights.")
 @as_json
 def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scratch: bool, **options: Any) -> None:
@@ -253,16 +252,19 @@ def _show_plan(plan: Any) -> None:
     parts = ", ".join(f"{count} {name}" for name, count in plan.examples.items())
     pairs = [
         ("model", f"{plan.model}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen"),
+        ("to fetch", ", ".join(plan.fetch) or "nothing"),
         ("parameters", ", ".join(f"{number(count)} {state}" for state, count in plan.parameters.items())),
         ("data", f"{plan.data}: {parts}"),
     ]
-    if plan.cached is None:
+    if not plan.freeze:
         pairs.append(("features", "none: nothing is frozen, every epoch runs through the whole net"))
     else:
         total = sum(plan.examples.values())
-        pairs.append((
-            "features",
-            f"{shape_text(plan.feature_shape)} each, {size(plan.feature_bytes)} on disk; "
-            f"{plan.cached} of {total} examples are there already, {total - plan.cached} to compute",
-        ))  # fmt: skip
+        there = (
+            f"{plan.cached} of {total} examples are there already, {total - plan.cached} to compute"
+            if plan.cached is not None
+            else "which are there already, only the weights can tell"
+        )
+        features = f"{shape_text(plan.feature_shape)} each, {size(plan.feature_bytes)} on disk; {there}"
+        pairs.append(("features", features))
     show_pairs([*pairs, ("run folder", plan.out)])

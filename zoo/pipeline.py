@@ -18,17 +18,17 @@ import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
 from zoo.data.preprocessing import Reader, preprocess, preprocessed_shape
-from zoo.errors import CutError, DataError, IntegrityError, UsageError
+from zoo.errors import CutError, DataError, IntegrityError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
-from zoo.loading import load_artifact
+from zoo.loading.building import without_memory
 from zoo.progress import Progress, Silent
-from zoo.registry import InputSpec, find_loadable
+from zoo.registry import InputSpec
+from zoo.reusing import Reused, reused_by_name, reused_in_memory
 from zoo.runs.finishing import Outcome, Training, write_run
-from zoo.runs.job import Job, Origin, Settings
+from zoo.runs.job import Job, Settings
 from zoo.runs.record import free_name, new_run_folder, publish
 from zoo.runs.run import Run
-from zoo.store import pull_entry
 from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
 from zoo.training import FitSettings, Part, fit, predict
 
@@ -49,9 +49,11 @@ class Plan:
         units: Number of the model's units.
         parameters: How many are `frozen`, `trained` and `new`.
         examples: How many are in the parts `train`, `validation` and `test`.
-        cached: How many of those have their features on disk already; None where nothing is frozen.
+        cached: How many of those have their features on disk already; None where nothing is frozen, or files are to be
+            fetched: only the weights can tell.
         feature_shape: Shape of the features of one example; None likewise.
         feature_bytes: Bytes on disk of the features of all examples; 0 where nothing is frozen.
+        fetch: Files of the model that would be fetched first.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Plan:
     cached: int | None
     feature_shape: tuple[int | None, ...] | None
     feature_bytes: int
+    fetch: tuple[str, ...] = ()
 
 
 def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **options: Any) -> Plan:
@@ -76,7 +79,7 @@ def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **optio
     home = options.pop("home", None)
     for only_when_run in ("compare_scratch", "progress"):
         options.pop(only_when_run, None)
-    return _describe(_prepare(model, data, **options), FeatureCache(home))
+    return _describe(_prepare(model, data, **options, fetch=False), FeatureCache(home))
 
 
 def transfer(
@@ -98,6 +101,7 @@ def transfer(
     out: str | Path | None = None,
     home: str | Path | None = None,
     preprocessing: InputSpec | None = None,
+    allow_nonfinite: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Makes a model for `data` out of a pretrained one, and returns the run that it leaves behind.
@@ -119,12 +123,16 @@ def transfer(
         compare_scratch: Also train the same shape from random weights on the same examples.
         out: Folder of the run; None: `runs/` and the data's name. Where it exists, `-2` is added.
         home: Where features are kept; None: `$ZOO_HOME`.
-        preprocessing: What a Keras model passed as `model` wants to see; a named model knows it itself. None: pictures
-            are resized to the model's input, but keep their values 0..255.
-        progress: Told about features and epochs as they are done.
+        preprocessing: What the model wants to see; None: what the registry says of a named one. For a Keras model
+            passed as `model`, None means that pictures are resized to its input, but keep their values 0..255. Where
+            a named model is a net of `keras.applications`, the size is the net's too.
+        allow_nonfinite: Whether to go on with a model that has NaN or infinite weights.
+        progress: Told about bytes that are fetched, features and epochs as they are done.
 
     Raises:
-        NotFoundError: No such model or data.
+        NotFoundError: No such model or data, or the model's files cannot be had.
+        IntegrityError: A file of the model is damaged or another model's, or has weights that are not finite.
+        UnsafeFileError: A file of the model could do harm.
         UsageError: A setting that cannot be right; `CutError` where the model cannot be cut so.
         DataError: Examples that cannot be used.
         DiskError: The run or the features cannot be written.
@@ -140,7 +148,7 @@ def transfer(
     job = _prepare(
         model, data, reuse=reuse, freeze=freeze, hidden=hidden, pool=pool, epochs=epochs, batch_size=batch_size,
         lr=lr, patience=patience, train_batchnorm=train_batchnorm, train_per_class=train_per_class, seed=seed,
-        out=out, preprocessing=preprocessing,
+        allow_nonfinite=allow_nonfinite, out=out, preprocessing=preprocessing, progress=progress,
     )  # fmt: skip
     progress = progress or Silent()
     with new_run_folder(job.out) as folder:
@@ -166,6 +174,8 @@ def _prepare(
     patience: int = 10,
     seed: int = 0,
     hidden: int | Sequence[int] = (),
+    progress: Progress | None = None,
+    fetch: bool = True,
     **options: Any,
 ) -> Job:
     seed = operator.index(seed)
@@ -173,16 +183,27 @@ def _prepare(
     widths = (hidden,) if isinstance(hidden, int) else hidden
     settings = Settings(hidden=tuple(operator.index(width) for width in widths), seed=seed, fit=fitting, **options)
     examples, split = _split(open_data(data), settings)
-    origin, loaded = _load(model, preprocessing, examples)
-    surgery = Surgery(
-        loaded, settings.reuse, settings.freeze, settings.head(len(examples.classes)),
-        preprocessing=origin.spec, train_batchnorm=settings.train_batchnorm,
-    )  # fmt: skip
+    if isinstance(model, str):
+        reused = reused_by_name(model, preprocessing, settings, progress, fetch=fetch)
+    else:
+        reused = reused_in_memory(model, preprocessing or _plain_spec(model, examples), settings)
+    surgery = _cut(reused, settings, len(examples.classes))
+    spec = reused.origin.spec
     _refuse_unsavable(surgery)
-    _check_range(examples, origin.spec)
-    preprocessed_shape(origin.spec, examples.shape, surgery.stitch().input_shape[1:])
+    _check_range(examples, spec)
+    preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
     folder = Path(out) if out else Path("runs") / (re.sub(r"[^\w.-]+", "-", examples.name).strip("-.") or "data")
-    return Job(origin, loaded, examples, split, surgery, settings, folder)
+    return Job(reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing)
+
+
+def _cut(reused: Reused, settings: Settings, classes: int) -> Surgery:
+    def cut() -> Surgery:
+        return Surgery(
+            reused.model, settings.reuse, settings.freeze, settings.head(classes), preprocessing=reused.origin.spec,
+            train_batchnorm=settings.train_batchnorm, random=bool(reused.missing), whole=reused.whole,
+        )  # fmt: skip
+
+    return without_memory(cut) if reused.missing else cut()
 
 
 def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
@@ -196,16 +217,6 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
     ends = np.cumsum([0, *(len(part) for part in parts)])
     ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
-
-
-def _load(model: str | keras.Model, preprocessing: InputSpec | None, examples: Examples) -> tuple[Origin, keras.Model]:
-    if isinstance(model, keras.Model):
-        return Origin(model.name, "memory", {}, preprocessing or _plain_spec(model, examples)), model
-    if not isinstance(model, str):
-        raise UsageError(f"Expected a model's name or a built keras.Model; got {type(model).__name__} {model!r}.")
-    entry = find_loadable(model)
-    digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
-    return Origin(entry.name, entry.source, digests, entry.input), load_artifact(pull_entry(entry))
 
 
 def _plain_spec(model: keras.Model, examples: Examples) -> InputSpec | None:
@@ -236,9 +247,10 @@ def _describe(job: Job, cache: FeatureCache) -> Plan:
         units=len(job.surgery.units),
         parameters=job.surgery.parameters(),
         examples=job.counts(),
-        cached=cache.cached(trunk, job.examples) if trunk else None,
+        cached=cache.cached(trunk, job.examples) if trunk and not job.missing else None,
         feature_shape=shape,
         feature_bytes=4 * len(job.examples) * int(np.prod([size or 1 for size in shape])) if shape else 0,
+        fetch=job.missing,
     )
 
 
@@ -257,7 +269,7 @@ def _train(job: Job, surgery: Surgery, x: Any, settings: FitSettings, progress: 
 def _train_scratch(job: Job, progress: Progress) -> Training:
     """Trains the same shape from random weights, fairly: all of it, for as many steps as it wants."""
     head = job.settings.head(len(job.examples.classes))
-    surgery = Surgery(job.model, job.surgery.reuse, 0, head, train_batchnorm=True, random=True)
+    surgery = Surgery(job.model, job.surgery.reuse, 0, head, train_batchnorm=True, random=True, whole=job.surgery.units)
     settings = job.settings.fit.from_scratch(len(job.split.train))
     return _train(job, surgery, _reader(job), settings, progress)
 

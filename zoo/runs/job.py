@@ -29,6 +29,7 @@ class Settings:
     train_batchnorm: bool = False
     train_per_class: int | None = None
     seed: int = 0
+    allow_nonfinite: bool = False
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class Job:
         surgery: The model cut as the settings say.
         settings: What was asked for.
         out: The folder of the run, if it is free.
+        missing: Files of the model that must be fetched first: it has no weights yet, and can only be looked at.
     """
 
     origin: Origin
@@ -71,6 +73,7 @@ class Job:
     surgery: Surgery
     settings: Settings
     out: Path
+    missing: tuple[str, ...] = ()
 
     def part(self, name: str, x: Any) -> Part:
         """Returns the part `train`, `validation` or `test`, as rows of `x`."""

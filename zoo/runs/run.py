@@ -101,7 +101,7 @@ class Run:
 
     @cached_property
     def _model(self) -> keras.Model:
-        import keras
+        from zoo.loading import load_model
 
         path = self.path / "model.keras"
         if not path.is_file():
@@ -112,13 +112,7 @@ class Run:
                 f"{path} is not the file that the run wrote: expected {self.record['files']['model.keras']}, found "
                 f"{found}. Make the run again."
             )
-        try:
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-        except (TypeError, ValueError) as error:
-            raise IntegrityError(
-                f"{path} cannot be loaded: {error} If it has layers of your own, import the module that registers them "
-                "(keras.saving.register_keras_serializable) first."
-            ) from error
+        return load_model(path)
 
     def _of_pictures(self, files: list[Path]) -> list[Prediction]:
         """Returns a prediction for each file; of several, one that is no picture is passed over with a warning."""

@@ -97,9 +97,10 @@ class Surgery:
         train_batchnorm: Whether BatchNormalization in the tail updates its statistics.
         random: Whether to start from random weights instead of the model's: a fair rival trained from scratch. Its
             BatchNormalization has momentum 0.9, so that the statistics keep up with few steps.
+        whole: The units of the net that `model` is the lower part of, where it ends below its classifier.
 
     Attributes:
-        units: The model's units.
+        units: The model's units, or `whole`.
         reuse: N, the number of reused units.
         freeze: K, the number of frozen ones.
         trunk: The frozen units; None where K is 0.
@@ -127,16 +128,19 @@ class Surgery:
         preprocessing: InputSpec | None = None,
         train_batchnorm: bool = False,
         random: bool = False,
+        whole: Units | None = None,
     ) -> None:
         head = head or Head(classes=2)
-        self.units = split_units(model)
+        present = split_units(model)
+        self.units = whole or present
         self.reuse, self.freeze = select_units(self.units, reuse, freeze)
-        _refuse_unsupported(self.units, self.reuse, self.freeze)
-        copies = Copies(self.units, self.freeze, head.seed, train_batchnorm, random)
+        _refuse_missing(self.units, present, self.reuse)
+        _refuse_unsupported(present, self.reuse, self.freeze)
+        copies = Copies(present, self.freeze, head.seed, train_batchnorm, random)
         cuts = copies.cuts(self.reuse)
         if not random:
-            check_copies(self.units, cuts)
-        prefix = _free_prefix(self.units, self.reuse)
+            check_copies(present, cuts)
+        prefix = _free_prefix(present, self.reuse)
         pooled = apply_tap(cuts[-1], head.pool, prefix)
         logits, probabilities = head.build(pooled, prefix)
         pooled_trunk = self.freeze == self.reuse > 0
@@ -196,6 +200,16 @@ def _free_prefix(units: Units, count: int) -> str:
     while (prefix := "head" if number == 1 else f"head{number}") in used:
         number += 1
     return prefix
+
+
+def _refuse_missing(units: Units, present: Units, reuse: int) -> None:
+    """Refuses to reuse units that are not all in the lower part of the net that is here."""
+    for number, unit in enumerate(units[:reuse]):
+        if number >= len(present) or present[number].layers != unit.layers:
+            raise CutError(
+                f"Unit {unit.index} ({unit.name}) of {units.model.name} is not in the weights that are here, which end "
+                f"below its classifier. Nearest: --reuse {number}, or load the whole file."
+            )
 
 
 def _refuse_unsupported(units: Units, reuse: int, freeze: int) -> None:

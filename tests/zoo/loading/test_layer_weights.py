@@ -1,0 +1,266 @@
+"""Files of weights that are not what they should be, and such that are, in one of the ways people have them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from published import picture, weight_file
+
+from zoo.errors import IntegrityError
+from zoo.loading import nonfinite_layers, recognise_weights
+from zoo.loading.weights import load_weights
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Keras 2
+    pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square"),
+]
+
+ARCH = "mobilenet_v3_small"  # the smallest: 10 MB
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Callable[[h5py.File], None]], Path]:
+    """Returns a function that changes a copy of published weights, and gives its path."""
+
+    def change(edit: Callable[[h5py.File], None]) -> Path:
+        path = tmp_path / "weights.h5"
+        shutil.copy(weight_file(ARCH), path)
+        with h5py.File(path, "r+") as file:
+            edit(file)
+        return path
+
+    return change
+
+
+def names(group: Any, attribute: str) -> list[str]:
+    return [name if isinstance(name, str) else name.decode() for name in group.attrs[attribute]]
+
+
+def set_names(group: Any, attribute: str, values: list[str]) -> None:
+    group.attrs[attribute] = [name.encode() for name in values]
+
+
+def datasets(file: h5py.File) -> list[str]:
+    return [f"{layer}/{name}" for layer in names(file, "layer_names") for name in names(file[layer], "weight_names")]
+
+
+def recast(file: h5py.File, dtype: str, only: str = "") -> None:
+    for path in datasets(file):
+        if only in path:
+            values = file[path][()]
+            del file[path]
+            file[path] = values.astype(dtype)
+
+
+def output(model: keras.Model) -> np.ndarray[Any, Any]:
+    return np.asarray(model(picture((224, 224, 3)), training=False))
+
+
+def expected() -> np.ndarray[Any, Any]:
+    return output(load_weights(weight_file(ARCH), ARCH))
+
+
+def test_a03_another_nets_weights_name_the_first_layer_and_both_shapes() -> None:
+    with pytest.raises(IntegrityError, match=r"'conv'.*3x3x3x16.*3x3x3x32.*Nothing was loaded") as caught:
+        load_weights(weight_file("mobilenet"), ARCH)
+
+    assert "layer 1 " in str(caught.value)
+
+
+def test_a03_another_number_of_classes_is_named_where_it_shows() -> None:
+    with pytest.raises(IntegrityError, match=r"'logits'.*1x1x1024x10, 10;.*1x1x1024x1000, 1000"):
+        load_weights(weight_file(ARCH), ARCH, classes=10)
+
+
+def test_a03_headless_weights_are_no_whole_net() -> None:
+    headless = weight_file(ARCH, top=False)
+
+    with pytest.raises(IntegrityError, match=r"88 layers with weights, the file 86.*Not in the file: conv_2, logits"):
+        load_weights(headless, ARCH)
+    assert recognise_weights(headless, ARCH, (224, 224, 3)).role == "weights_notop"
+
+
+def test_a04_layers_in_another_order_go_where_their_names_say(changed: Any) -> None:
+    """Two layers of one shape change places in the list; Keras would exchange their weights without a word."""
+    one, other = "expanded_conv_4/expand", "expanded_conv_5/expand"
+
+    def exchange(file: h5py.File) -> None:
+        order = names(file, "layer_names")
+        first, second = order.index(one), order.index(other)
+        assert file[one][one]["kernel:0"].shape == file[other][other]["kernel:0"].shape
+        order[first], order[second] = order[second], order[first]
+        set_names(file, "layer_names", order)
+
+    np.testing.assert_array_equal(output(load_weights(changed(exchange), ARCH)), expected())
+
+
+def test_a04_layers_in_another_order_are_refused_where_names_do_not_tell_all(changed: Any) -> None:
+    """One renamed layer, and the others cannot be paired by name alone."""
+
+    def exchange(file: h5py.File) -> None:
+        order = names(file, "layer_names")
+        first, second = order.index("expanded_conv_4/expand"), order.index("expanded_conv_5/expand")
+        order[first], order[second] = order[second], order[first]
+        file.move("Logits", "top")
+        order[order.index("Logits")] = "top"
+        set_names(file, "layer_names", order)
+
+    with pytest.raises(IntegrityError, match=r"another order.*'expanded_conv_4_expand'.*'expanded_conv_5/expand'"):
+        load_weights(changed(exchange), ARCH)
+
+
+def test_a04_a_missing_layer_is_named_and_may_be_lacking_only_when_told(changed: Any) -> None:
+    def remove(file: h5py.File) -> None:
+        set_names(file, "layer_names", [name for name in names(file, "layer_names") if name != "Logits"])
+
+    path = changed(remove)
+    with pytest.raises(IntegrityError, match="Not in the file: logits"):
+        load_weights(path, ARCH)
+
+    assert recognise_weights(path, ARCH).lacks == ("logits",)
+    model, again = (load_weights(path, ARCH, lacks=("logits",)) for _ in range(2))
+    kernel, twice = (np.asarray(each.get_layer("logits").kernel) for each in (model, again))
+    assert kernel.any()  # as training from scratch would start
+    np.testing.assert_array_equal(kernel, twice)  # and always the same
+    whole = load_weights(weight_file(ARCH), ARCH)
+    np.testing.assert_array_equal(model.get_layer("conv_2").kernel, whole.get_layer("conv_2").kernel)
+
+
+def test_a04_a_missing_tensor_is_named(changed: Any) -> None:
+    def remove(file: h5py.File) -> None:
+        del file["Conv"]["Conv"]["kernel:0"]
+
+    with pytest.raises(IntegrityError, match=r"'Conv/kernel:0'.*'Conv'"):
+        load_weights(changed(remove), ARCH)
+
+
+def test_a04_a_layer_that_is_listed_and_not_there_is_named(changed: Any) -> None:
+    def remove(file: h5py.File) -> None:
+        del file["Logits"]
+
+    with pytest.raises(IntegrityError, match="lists the layer 'Logits'"):
+        load_weights(changed(remove), ARCH)
+
+
+def test_a05_layers_with_nan_and_infinity_are_named(changed: Any) -> None:
+    def spoil(file: h5py.File) -> None:
+        file["Conv"]["Conv"]["kernel:0"][0, 0, 0, 0] = np.nan
+        file["Logits"]["Logits"]["bias:0"][3] = -np.inf
+
+    assert nonfinite_layers(load_weights(changed(spoil), ARCH)) == ["conv", "logits"]
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f4", ">f8"])
+def test_a07_wider_and_big_endian_weights_are_the_same(dtype: str, changed: Any) -> None:
+    path = changed(lambda file: recast(file, dtype))
+
+    np.testing.assert_array_equal(output(load_weights(path, ARCH)), expected())
+
+
+def test_a07_half_precision_is_what_the_rounded_net_says(changed: Any) -> None:
+    """The judge is the net itself with rounded weights."""
+    path = changed(lambda file: recast(file, "<f2"))
+    judge = load_weights(weight_file(ARCH), ARCH)
+    judge.set_weights([weight.astype("float16").astype(weight.dtype) for weight in judge.get_weights()])
+
+    np.testing.assert_array_equal(output(load_weights(path, ARCH)), output(judge))
+
+
+@pytest.mark.parametrize("dtype", ["<i1", "|V2"])
+def test_a07_quantized_and_bfloat16_weights_are_refused(dtype: str, changed: Any) -> None:
+    """HDF5 knows no bfloat16; libraries write it as two bytes of no kind."""
+
+    def recast_kernel(file: h5py.File) -> None:
+        values = file["Conv"]["Conv"]["kernel:0"][()]
+        del file["Conv"]["Conv"]["kernel:0"]
+        small = np.zeros(values.shape, "<i1") if dtype == "<i1" else np.zeros(values.shape, "<f2").view("V2")
+        file["Conv"]["Conv"]["kernel:0"] = small
+
+    with pytest.raises(IntegrityError, match=r"'conv'.*float32 was expected.*save the model in float32"):
+        load_weights(changed(recast_kernel), ARCH)
+
+
+def test_a07_values_beyond_the_range_are_refused(changed: Any) -> None:
+    def enlarge(file: h5py.File) -> None:
+        recast(file, "<f8", only="Conv/Conv/kernel")
+        file["Conv"]["Conv"]["kernel:0"][0, 0, 0, 0] = 1e300
+
+    with pytest.raises(IntegrityError, match="beyond the range of float32"):
+        load_weights(changed(enlarge), ARCH)
+
+
+def test_names_of_old_files_say_nothing_and_the_order_does(changed: Any) -> None:
+    """As in the published VGG16: `block1_conv1_W_1:0`."""
+
+    def rename(file: h5py.File) -> None:
+        for layer in names(file, "layer_names"):
+            new = []
+            for number, name in enumerate(names(file[layer], "weight_names")):
+                new.append(f"{layer.replace('/', '_')}_{number}_1:0")
+                file[layer].move(name, new[-1])
+            set_names(file[layer], "weight_names", new)
+
+    np.testing.assert_array_equal(output(load_weights(changed(rename), ARCH)), expected())
+
+
+def test_compressed_weights_are_read(changed: Any) -> None:
+    def compress(file: h5py.File) -> None:
+        for path in datasets(file):
+            values = file[path][()]
+            del file[path]
+            file.create_dataset(
+                path, data=values, compression="gzip" if values.ndim else None, shuffle=bool(values.ndim)
+            )
+
+    np.testing.assert_array_equal(output(load_weights(changed(compress), ARCH)), expected())
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_weights_of_keras_3_are_loaded_too(top: bool, tmp_path: Path) -> None:
+    function = keras.applications.MobileNetV3Small
+    size = (224, 224, 3)
+    source = function(weights=None, include_top=top, input_shape=size)
+    path = tmp_path / "net.weights.h5"
+    source.save_weights(path)
+
+    found = recognise_weights(path, ARCH, size)
+    model = load_weights(path, ARCH, size, found.classes, headless=not top)
+
+    assert found.role == ("weights" if top else "weights_notop")
+    for layer in (each for each in model.layers if each.weights):
+        for mine, theirs in zip(layer.weights, source.get_layer(layer.name).weights, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    if top:
+        np.testing.assert_array_equal(output(model), output(source))
+
+
+def test_weights_of_keras_3_of_another_net_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.weights.h5"
+    keras.applications.MobileNet(weights=None).save_weights(path)
+
+    with pytest.raises(IntegrityError, match=r"not a file of MobileNetV3Small.*'conv'"):
+        recognise_weights(path, ARCH)
+    with pytest.raises(IntegrityError, match=r"not a file of MobileNetV3Small.*'conv'"):
+        load_weights(path, ARCH)
+
+
+def test_the_number_of_classes_is_read_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "flowers.weights.h5"
+    keras.applications.MobileNetV3Small(weights=None, classes=5).save_weights(path)
+
+    assert recognise_weights(path, ARCH).classes == 5
+
+
+def test_a_rival_from_scratch_starts_from_the_nets_own_initializers() -> None:
+    """The loaded net was made of zeros; that must not show."""
+    model = load_weights(weight_file(ARCH), ARCH)
+
+    kernels = [layer.kernel_initializer for layer in model.layers if hasattr(layer, "kernel_initializer")]
+    assert {type(each).__name__ for each in kernels} == {"GlorotUniform"}

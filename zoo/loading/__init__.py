@@ -1,0 +1,20 @@
+"""Loads models, whatever their format was, as ordinary Keras models; builds bare architectures."""
+
+from __future__ import annotations
+
+from zoo.loading.building import build_architecture
+from zoo.loading.models import bare_net, headless_layers, load_artifact, load_model, nonfinite_layers
+from zoo.loading.weights import Weights, recognise_weights
+from zoo.loading.whole import is_whole_model
+
+__all__ = [
+    "Weights",
+    "bare_net",
+    "build_architecture",
+    "headless_layers",
+    "is_whole_model",
+    "load_artifact",
+    "load_model",
+    "nonfinite_layers",
+    "recognise_weights",
+]

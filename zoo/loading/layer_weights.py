@@ -1,0 +1,263 @@
+"""Weights in the layout of Keras 2, layer by layer: which of them belong to which layer of a net, and into it.
+
+Most published weights are such files. Layout: a group a layer, named in the attribute `layer_names`; in each the
+attribute `weight_names` (Keras 2.15, `saving/legacy/hdf5_format.py`). Keras itself pairs layers by order alone,
+whatever they are called; here a layer's name has a say too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from zoo.errors import IntegrityError
+from zoo.store.hdf5 import Dataset, Outline
+from zoo.store.unpacking import shown
+
+if TYPE_CHECKING:
+    import h5py
+
+_PIECE = 16 << 20  # bytes that are in memory beside the weights while they are read
+_SPELLINGS = (("/", "_"), (":0", ""), ("batchnorm", "bn"))  # names with slashes are forbidden in Keras 3
+
+
+def _snake_case(name: str) -> str:
+    """Returns how Keras begins the names that it makes for layers of a class."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).casefold()
+
+
+_AUTOMATIC = {_snake_case(name) for name, each in vars(keras.layers).items() if isinstance(each, type)}
+_AUTOMATIC |= {"sequential", "functional", "model"}
+
+
+@dataclass(frozen=True)
+class SavedLayer:
+    """One layer in a file.
+
+    Attributes:
+        name: Its name there.
+        weights: Where each of its weights is, in the order in which Keras saved them.
+    """
+
+    name: str
+    weights: tuple[Dataset, ...]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Returns the shape of each of its weights."""
+        return [weight.shape for weight in self.weights]
+
+
+def is_layered(outline: Outline) -> bool:
+    """Returns whether a file has the layout of Keras 2, for weights or (below `model_weights`) a whole model."""
+    return any("layer_names" in key.rstrip("0") for key in outline.attributes.get("", {})) or (
+        "model_weights" in outline.attributes
+    )
+
+
+def saved_layers(outline: Outline, name: str) -> tuple[SavedLayer, ...]:
+    """Returns the layers with weights in a file, in its order.
+
+    Raises:
+        IntegrityError: The file lists a weight that it does not have.
+    """
+    group = "model_weights" if "model_weights" in outline.attributes else ""
+    layers = []
+    for layer in _names(outline, group, "layer_names"):
+        path = f"{group}/{layer}".lstrip("/")
+        if path not in outline.attributes:
+            raise IntegrityError(
+                f"{name} lists the layer {shown(layer)}, and does not have it: it is damaged. Get another copy."
+            )
+        weights = []
+        for weight in _names(outline, path, "weight_names"):
+            dataset = outline.datasets.get(f"{path}/{weight}")
+            if dataset is None:
+                raise IntegrityError(
+                    f"{name} lists the weight {shown(weight)} of its layer {shown(layer)}, and does not have it: it is "
+                    "damaged. Get another copy."
+                )
+            weights.append(dataset)
+        if weights:
+            layers.append(SavedLayer(layer, tuple(weights)))
+    return tuple(layers)
+
+
+def _names(outline: Outline, path: str, attribute: str) -> list[str]:
+    """Returns a list of names; Keras splits one that is too long for HDF5 into `..0`, `..1` and so on."""
+    found = outline.attributes.get(path, {})
+    if attribute in found:
+        parts = [found[attribute]]
+    else:
+        parts = []
+        while f"{attribute}{len(parts)}" in found:
+            parts.append(found[f"{attribute}{len(parts)}"])
+    return [name for part in parts if isinstance(part, list) for name in part if isinstance(name, str)]
+
+
+def layer_variables(layer: Any) -> list[Any]:
+    """Returns a layer's variables in the order in which Keras 2 saves them."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def weighted_layers(model: keras.Model) -> list[Any]:
+    """Returns the layers of a model that have weights, in the order in which Keras saves them."""
+    return [layer for layer in model.layers if layer.weights]
+
+
+def paired(
+    saved: Sequence[SavedLayer], model: keras.Model, name: str, *, lacks: Collection[str] = ()
+) -> dict[str, SavedLayer]:
+    """Returns the layer in a file for each layer of `model` that has weights, by the latter's name.
+
+    Where all names agree they decide, whatever the order; else the order decides as in Keras, but no layer may then
+    stand where another has its name. In either case all shapes must agree.
+
+    Args:
+        saved: The layers in the file.
+        model: The net; it may be bare.
+        name: What the file is called in messages.
+        lacks: Layers that the file may lack.
+
+    Raises:
+        IntegrityError: The file is another net's: the message names the first layer that does not fit.
+    """
+    layers = [layer for layer in weighted_layers(model) if layer.name not in lacks]
+    by_name = {_spelled(each.name): each for each in saved}
+    if len(by_name) == len(saved) and set(by_name) == {_spelled(layer.name) for layer in layers}:
+        pairs = [(by_name[_spelled(layer.name)], layer) for layer in layers]
+    else:
+        pairs = list(zip(saved, layers, strict=False))
+    known = {_spelled(layer.name) for layer in layers}
+    for number, (found, layer) in enumerate(pairs, 1):
+        here, there = _spelled(layer.name), _spelled(found.name)
+        if there != here and there in known and not _is_automatic(found.name):
+            raise IntegrityError(
+                f"{name} has its layers in another order than {model.name}: layer {number} of those with weights is "
+                f"{layer.name!r}, and in the file {shown(found.name)}, which stands elsewhere in the net. Save it "
+                "again from the model that it was trained in."
+            )
+        _refuse_other_shapes(found, layer, number, model, name)
+    if len(saved) != len(layers):
+        raise IntegrityError(_other_count(saved, layers, model, name))
+    return {layer.name: found for found, layer in pairs}
+
+
+def lacking(saved: Sequence[SavedLayer], model: keras.Model) -> tuple[str, ...]:
+    """Returns the layers of `model` with weights that are not in a file, if that has no others than `model`'s."""
+    names = {_spelled(each.name) for each in saved}
+    layers = weighted_layers(model)
+    if not names <= {_spelled(layer.name) for layer in layers}:
+        return ()
+    return tuple(layer.name for layer in layers if _spelled(layer.name) not in names)
+
+
+def _refuse_other_shapes(found: SavedLayer, layer: Any, number: int, model: keras.Model, name: str) -> None:
+    wanted = [tuple(variable.shape) for variable in layer_variables(layer)]
+    if wanted != found.shapes:
+        raise IntegrityError(
+            f"{name} is not a file of {model.name}: layer {number} of those with weights, {layer.name!r}, has weights "
+            f"of shapes {_listed(wanted)}; in the file {shown(found.name)} has {_listed(found.shapes)}. Nothing was "
+            "loaded. Give the architecture, size and number of classes that the file was saved from."
+        )
+
+
+def _other_count(saved: Sequence[SavedLayer], layers: Sequence[Any], model: keras.Model, name: str) -> str:
+    names = {_spelled(each.name) for each in saved}
+    known = {_spelled(layer.name) for layer in layers}
+    missing = [layer.name for layer in layers if _spelled(layer.name) not in names]
+    unknown = [shown(each.name) for each in saved if _spelled(each.name) not in known]
+    told = "".join(
+        f" {what}: {', '.join(some[:5])}{' ...' if len(some) > 5 else ''}."
+        for what, some in (("Not in the file", missing), ("Not in the net", unknown))
+        if some
+    )
+    return (
+        f"{name} is not a whole file of {model.name}: the net has {len(layers)} layers with weights, the file "
+        f"{len(saved)}.{told} Nothing was loaded."
+    )
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, shape)) or "one number" for shape in shapes) or "none"
+
+
+def _spelled(name: str) -> str:
+    name = name.casefold()
+    for old, new in _SPELLINGS:
+        name = name.replace(old, new)
+    return name
+
+
+def _is_automatic(name: str) -> bool:
+    """Returns whether Keras made a name by counting: it says nothing then of where the layer stands."""
+    return re.sub(r"_\d+$", "", name) in _AUTOMATIC
+
+
+def fill_from(path: Path, model: keras.Model, found: Mapping[str, SavedLayer], name: str) -> None:
+    """Reads the weights of the layers that `found` has into `model`, a bounded piece at a time.
+
+    Raises:
+        IntegrityError: They are of a kind that cannot become the net's, or cannot be read; `model` is of no use then.
+    """
+    import h5py  # here: a guard has been at the file before
+
+    try:
+        with h5py.File(path, "r") as file:
+            _fill_layers(model, found, file, name)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise IntegrityError(f"{name} cannot be read: {error}. Get another copy, or: zoo verify") from error
+
+
+def _fill_layers(model: keras.Model, found: Mapping[str, SavedLayer], file: h5py.File, name: str) -> None:
+    for layer in weighted_layers(model):
+        if layer.name not in found:
+            continue
+        variables = layer_variables(layer)
+        for variable, weight in zip(variables, _in_order(found[layer.name], variables), strict=True):
+            _fill(variable, weight, file[weight.path], f"{name}, layer {layer.name!r}")
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
+
+
+def _in_order(saved: SavedLayer, variables: Sequence[Any]) -> Sequence[Dataset]:
+    """Returns the weights of a layer in the order of `variables`: by name where names agree, as gamma and beta may."""
+    by_name = {weight.path.rpartition("/")[2].removesuffix(":0"): weight for weight in saved.weights}
+    names = [variable.name for variable in variables]
+    if len(by_name) == len(variables) and set(by_name) == set(names):
+        ordered = [by_name[name] for name in names]
+        if all(weight.shape == tuple(variable.shape) for weight, variable in zip(ordered, variables, strict=True)):
+            return ordered
+    return saved.weights
+
+
+def _fill(variable: Any, weight: Dataset, dataset: h5py.Dataset, what: str) -> None:
+    kind, wanted = np.dtype(weight.dtype).kind, np.dtype(keras.backend.standardize_dtype(variable.dtype)).kind
+    if kind != wanted:
+        raise IntegrityError(
+            f"{what}: the weight {shown(variable.name)} is of type {weight.dtype}; {variable.dtype} was expected. "
+            "Quantized weights, and bfloat16 (which HDF5 does not know), are not read: save the model in float32."
+        )
+    if not weight.shape or weight.bytes <= _PIECE:
+        variable.assign(_cast(dataset[()], variable.dtype, what))
+        return
+    rows = max(1, _PIECE * weight.shape[0] // weight.bytes)
+    for start in range(0, weight.shape[0], rows):
+        piece = slice(start, start + rows)
+        # Keras' own assign() holds the tensor three times meanwhile: VGG16's largest is three quarters of the net.
+        variable.value[piece].assign(_cast(dataset[piece], variable.dtype, what))
+
+
+def _cast(values: Any, dtype: str, what: str) -> Any:
+    values = np.asarray(values)
+    with np.errstate(over="ignore"):
+        cast = values.astype(keras.backend.standardize_dtype(dtype), copy=False)
+    if cast.dtype.itemsize < values.dtype.itemsize and np.isfinite(values).all() and not np.isfinite(cast).all():
+        raise IntegrityError(f"{what} has values beyond the range of {dtype}. Save the model in {dtype}.")
+    return cast

@@ -1,0 +1,114 @@
+"""Loads a model of the registry, or one in a file, through the loader of its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from zoo.errors import NotFoundError, UsageError
+from zoo.loading.building import build_architecture
+from zoo.loading.layer_weights import weighted_layers
+from zoo.loading.weights import load_weights
+from zoo.loading.whole import load_archive, load_whole_hdf5
+from zoo.registry import Entry, find_loadable
+from zoo.registry.architectures import ARCHITECTURES
+from zoo.store import Artifact, pull_entry
+
+_LOADERS = {".keras": load_archive, ".h5": load_whole_hdf5, ".hdf5": load_whole_hdf5}
+
+
+def load_model(name: str | os.PathLike[str]) -> keras.Model:
+    """Returns a model with its weights: one that the registry knows, or one in a file.
+
+    Args:
+        name: A model's name, or the path of a `.keras` or whole `.h5` file.
+
+    Raises:
+        UsageError: This version cannot load it; nothing is pulled then.
+        NotFoundError: The registry knows no such model, or its files are not here.
+        IntegrityError: A file of it is damaged, another model's, or needs a class that is not here.
+        UnsafeFileError: A file of it could do harm.
+
+    >>> load_model("letters-cnn").input_shape
+    (None, 28, 28, 1)
+    """
+    if isinstance(name, os.PathLike) or Path(name).suffix in _LOADERS:
+        return _load_file(Path(name))
+    return load_artifact(pull_entry(find_loadable(name)))
+
+
+def _load_file(path: Path) -> keras.Model:
+    if path.suffix not in _LOADERS:
+        raise UsageError(f"Expected a file that ends with {', '.join(_LOADERS)}; got {path}.")
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}.")
+    return _LOADERS[path.suffix](path, path.name)
+
+
+def load_artifact(artifact: Artifact) -> keras.Model:
+    """Returns the model in a pulled artifact; where it has headless weights alone, the model ends below its classifier.
+
+    Raises:
+        UsageError: This version does not load its format.
+        IntegrityError: A file of it is damaged, another model's, or needs a class that is not here.
+        UnsafeFileError: A file of it could do harm.
+    """
+    entry = artifact.entry
+    with artifact.reading():
+        if path := artifact.files.get("model"):
+            name = _published_name(entry, "model")
+            if loader := _LOADERS.get(Path(name).suffix):
+                return loader(path, name)
+        elif entry.arch in ARCHITECTURES:
+            role = "weights" if "weights" in artifact.files else "weights_notop"
+            if role in artifact.files:
+                return load_weights(
+                    artifact.files[role],
+                    entry.arch,
+                    entry.input.size if entry.input else None,
+                    entry.output.classes,
+                    headless=role == "weights_notop",
+                    lacks=entry.lacks,
+                    name=_published_name(entry, role),
+                )
+    raise UsageError(
+        f"Model {entry.name!r} has no file of a format that this version loads. See: zoo show {entry.name}"
+    )
+
+
+def _published_name(entry: Entry, role: str) -> str:
+    return next(file.name for file in entry.files if file.role == role)
+
+
+def bare_net(entry: Entry) -> keras.Model | None:
+    """Returns the net of an entry without weights, which takes no file; None where only its files tell what it is."""
+    if entry.arch not in ARCHITECTURES or entry.source == "embedded" or (entry.source == "local" and _has_model(entry)):
+        return None
+    return build_architecture(entry.arch, entry.input.size if entry.input else None, entry.output.classes)
+
+
+def _has_model(entry: Entry) -> bool:
+    return any(file.role == "model" for file in entry.files)
+
+
+def headless_layers(entry: Entry) -> frozenset[str]:
+    """Returns the layers whose weights are in an entry's headless file; none where it has no such file to fetch."""
+    if entry.arch not in ARCHITECTURES or not any(each.role == "weights_notop" and each.urls for each in entry.files):
+        return frozenset()
+    size: Sequence[int | None] | None = entry.input.size if entry.input else None
+    return frozenset(layer.name for layer in weighted_layers(build_architecture(entry.arch, size, top=False)))
+
+
+def nonfinite_layers(model: keras.Model) -> list[str]:
+    """Returns the names of the layers that have a weight which is NaN or infinite."""
+    return [layer.name for layer in weighted_layers(model) if not all(map(_is_finite, layer.weights))]
+
+
+def _is_finite(variable: keras.Variable) -> bool:
+    if np.dtype(keras.backend.standardize_dtype(variable.dtype)).kind != "f" and variable.dtype != "bfloat16":
+        return True
+    return bool(keras.ops.all(keras.ops.isfinite(variable.value)))
