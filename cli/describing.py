@@ -7,13 +7,14 @@ from typing import Any
 
 from zoo.cli.output import number, size
 
-from zoo.registry import Entry, FileSpec, InputSpec, OutputSpec
+from zoo.registry import Entry, FileSpec, InputSpec, OutputSpec, RecordedOutput
 
 UNPUBLISHED = "not published"
 _ZOO_FITS = {"stretch": "stretches", "center_crop": "crops"}
 _HASHED_BY = {
     "publisher": "published with the file",
     "third_party": "published by others; unverified by publisher",
+    "user": "of what was added",
     None: "published; by whom is not recorded",
 }
 
@@ -39,7 +40,7 @@ def entry_row(entry: Entry) -> dict[str, str]:
         "parameters": number(entry.params),
         "top-1": "?" if entry.top1 is None else f"{entry.top1:g}",
         "size": size(entry.bytes),
-        "can": entry.can[-1] if entry.can else "-",
+        "can": entry.can[-1] if entry.can else "keep" if entry.source == "local" else "-",
         "summary": entry.summary,
     }
 
@@ -47,7 +48,7 @@ def entry_row(entry: Entry) -> dict[str, str]:
 def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
     """Returns names and values of all that is known about an entry, and where it was read."""
     nowhere = "ships with zoo" if entry.source == "embedded" else "no address is published"
-    return [
+    pairs = [
         ("name", entry.name),
         ("summary", entry.summary),
         ("can", _today(entry)),
@@ -60,6 +61,8 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
         ("units", "not counted" if entry.units is None else number(entry.units)),
         *((key, _percent(key, value)) for key, value in entry.metrics.items()),
         *([] if entry.metrics else [("accuracy", UNPUBLISHED)]),
+        *([("lacks", f"{', '.join(entry.lacks)}; these layers start from scratch")] if entry.lacks else []),
+        ("recorded", _recorded(entry.recorded)),
         ("size", UNPUBLISHED if entry.bytes is None else size(entry.bytes)),
         ("license", entry.license or UNPUBLISHED),
         ("cite", entry.cite or UNPUBLISHED),
@@ -67,6 +70,9 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
         *((f"about {field}", source) for field, source in entry.sources.items()),
         *(pair for file in entry.files for pair in _file_pairs(file, nowhere)),
     ]
+    if entry.source != "local":
+        return pairs
+    return [(name, value.replace(UNPUBLISHED, "not known")) for name, value in pairs if value != nowhere]
 
 
 def _percent(metric: str, value: float) -> str:
@@ -74,7 +80,20 @@ def _percent(metric: str, value: float) -> str:
     return f"{value if metric.startswith('imagenet_') else 100 * value:g} %"
 
 
+def _recorded(recorded: RecordedOutput | None) -> str:
+    if recorded is None:
+        return "no output; zoo verify --deep has nothing to compare with"
+    return (
+        f"output {shape_text(recorded.shape)} for {shape_text(recorded.input)} random numbers (seed {recorded.seed}), "
+        f"root mean square {recorded.rms:.4g}; compare: zoo verify --deep"
+    )
+
+
 def _today(entry: Entry) -> str:
+    if entry.source == "local" and "load" not in entry.can:
+        return "be kept; this version cannot load it"
+    if entry.source == "local" and entry.units is None:
+        return "be loaded, but not cut: zoo.load_model"
     if "load" in entry.can:
         return f"be transferred: zoo transfer {entry.name}"
     if "pull" in entry.can:
@@ -86,13 +105,18 @@ def _input_pairs(spec: InputSpec | None) -> list[tuple[str, str]]:
     if spec is None:
         return [("input", f"no picture, or {UNPUBLISHED}")]
     resizable = "lower units take other sizes" if spec.resizable else "other sizes: not known to work"
-    color = spec.color or ("gray" if spec.size[2] == 1 else f"colour order {UNPUBLISHED}")
     return [
-        ("input", f"{shape_text(spec.size)} {color}; {resizable}"),
+        ("input", f"{input_text(spec)}; {resizable}"),
         ("resizing", _resizing(spec)),
-        ("preprocessing", _formula(spec)),
+        ("preprocessing", preprocessing_text(spec)),
         *([("mean picture", spec.mean_file)] if spec.mean_file else []),
     ]
+
+
+def input_text(spec: InputSpec) -> str:
+    """Returns which pictures a model takes: their size and colours."""
+    color = spec.color or ("gray" if spec.size[2] == 1 else f"colour order {UNPUBLISHED}")
+    return f"{shape_text(spec.size)} {color}"
 
 
 def _resizing(spec: InputSpec) -> str:
@@ -112,7 +136,7 @@ def _resizing(spec: InputSpec) -> str:
     return f"{fit}; {spec.resize}"
 
 
-def _formula(spec: InputSpec) -> str:
+def preprocessing_text(spec: InputSpec) -> str:
     """Returns how pixel values x, 0..255, become what the model sees."""
     if spec.scale is None:
         return f"numbers {UNPUBLISHED}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import click
 from zoo.cli.options import as_json, dry_run, lock_timeout
-from zoo.cli.output import Bar, number, say, show_json, show_pairs, show_table, size
+from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
-from zoo.errors import DiskError, IntegrityError, ZooError
+from zoo.errors import DiskError, IntegrityError, UnsafeFileError, ZooError
 
 
 @click.command()
@@ -144,35 +145,92 @@ def _show_places(places: Sequence[zoo.Place]) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--deep", is_flag=True, help="Also load the models, and compare what they put out with what is recorded.")
 @as_json
-def verify(names: Sequence[str], as_json: bool) -> None:
+def verify(names: Sequence[str], deep: bool, as_json: bool) -> None:
     """Read every byte of the store again, or of the models called NAME, and say what is not as it was.
 
-    Damaged files are moved aside; the next pull of their model fetches them again. Ends with 4 where there is any.
+    Damaged files are moved aside; the next pull of their model fetches them again. With --deep, models whose files are
+    whole are loaded too, and run on the input that their recorded output belongs to. Ends with 4 where there is any
+    damage or difference.
     """
     with Bar("verifying") as bar:
         findings = zoo.verify(names, progress=bar)
-    bad = [each for each in findings if each.state != "whole"]
+    outputs = _verified_outputs(names, findings) if deep else []
+    rows = [{**dataclasses.asdict(each), "path": str(each.path)} for each in findings]
     if as_json:
-        show_json([{**dataclasses.asdict(each), "path": str(each.path)} for each in findings])
-    elif not findings:
+        show_json({"files": rows, "models": [_output_row(each) for each in outputs]} if deep else rows)
+    elif not findings and not deep:
         say("There is nothing to verify: nothing has been pulled yet.")
     else:
         _show_findings(findings)
-        if not bad:
-            click.echo(f"{number(len(findings))} files, all whole")
+        _show_outputs(outputs)
+    _refuse_damage(findings)
+    if bad := [each for each in outputs if each.exit_code]:
+        told = "".join(f"\n{each.model}: {each.state}: {each.message}" for each in bad)
+        kinds = {each.exit_code for each in bad}
+        error = UnsafeFileError if UnsafeFileError.exit_code in kinds else IntegrityError
+        raise error(f"Not as it was recorded: {len(bad)} of {len(outputs)} models.{told}")
+
+
+def _refuse_damage(findings: Sequence[zoo.Finding]) -> None:
+    bad = [each for each in findings if each.state != "whole"]
     if bad:
         models = sorted({each.model for each in bad if each.model})
         mend = f" Mend that: zoo pull {' '.join(models)}" if models else ""
         raise IntegrityError(f"Not as it was: {len(bad)} of {len(findings)} files.{mend}")
 
 
+def _verified_outputs(names: Sequence[str], findings: Sequence[zoo.Finding]) -> list[zoo.OutputFinding]:
+    """Returns what the models do whose files were found to be whole."""
+    damaged = {each.model for each in findings if each.state != "whole"}
+    with quiet_tensorflow(), Bar() as bar:
+        return zoo.verify_outputs(names, but=damaged, progress=bar)
+
+
+def _output_row(found: zoo.OutputFinding) -> dict[str, Any]:
+    row = dataclasses.asdict(found)
+    if found.difference is not None and not math.isfinite(found.difference):
+        row["difference"] = None  # JSON knows no infinity
+    return row
+
+
+def _show_outputs(findings: Sequence[zoo.OutputFinding]) -> None:
+    if not findings:
+        return
+    show_table(
+        ["model", "output", "difference", "allowed"],
+        [[each.model, _STATES[each.state], *map(_share, (each.difference, each.tolerance))] for each in findings],
+        right={"difference", "allowed"},
+    )
+    compared = sum(each.state == "as recorded" for each in findings)
+    click.echo(f"{number(len(findings))} models; {number(compared)} as recorded")
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+_STATES = {
+    "as recorded": "as recorded",
+    "differs": "differs",
+    "not recorded": "loads; no output was recorded",
+    "not loadable": "this version cannot load it",
+    "not here": "not all of it is here",
+    "broken": "cannot be loaded",
+}
+
+
 def _show_findings(findings: Sequence[zoo.Finding]) -> None:
+    if not findings:
+        return
     show_table(
         ["model", "file", "size", "state"],
         [[each.model or "(none)", each.name, size(each.bytes), each.state] for each in findings],
         right={"size"},
     )
+    if all(each.state == "whole" for each in findings):
+        click.echo(f"{number(len(findings))} files, all whole")
 
 
 @click.command()
@@ -181,7 +239,10 @@ def _show_findings(findings: Sequence[zoo.Finding]) -> None:
 @dry_run
 @as_json
 def rm(names: Sequence[str], lock_timeout: float | None, dry_run: bool, as_json: bool) -> None:
-    """Remove pulled models; files that other models share stay, and so does what a running process reads."""
+    """Remove models from this machine; files that other models share stay, and so does what a running process reads.
+
+    A model that you added is forgotten altogether: zoo has no other copy of it.
+    """
     _show_removals(zoo.remove(names, dry_run=dry_run, lock_timeout=lock_timeout), dry_run, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -29,6 +30,57 @@ class Widths(click.ParamType[tuple[int, ...]]):
             return tuple(int(width) for width in value.split(","))
         except ValueError:
             self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
+
+
+class Sizes(click.ParamType[tuple[int | None, ...]]):
+    """Sizes of an input, as in 224x224x3; ? where any will do."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int | None, ...]:
+        """Returns the sizes."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split("x")
+        if not all(part == "?" or (part.isascii() and part.isdecimal() and 0 < int(part) < 1 << 31) for part in parts):
+            self.fail(f"expected height x width x channels such as 224x224x3, or ?x?x3; got {value!r}", param, ctx)
+        return tuple(None if part == "?" else int(part) for part in parts)
+
+
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers, one or one for each channel, as in 0.485,0.456,0.406."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Returns the numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(_number(part) for part in value.split(","))
+        except (ValueError, ZeroDivisionError):
+            numbers = (math.nan,)
+        if not all(map(math.isfinite, numbers)):
+            self.fail(f"expected numbers such as 0.5, 1/255 or 0.485,0.456,0.406; got {value!r}", param, ctx)
+        return numbers
+
+
+class Number(click.ParamType[float]):
+    """One number, also as a fraction, as in 1/255."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Returns the number."""
+        numbers = Numbers().convert(value if isinstance(value, str) else (value,), param, ctx)
+        if len(numbers) != 1:
+            self.fail(f"expected one number such as 1/255; got {value!r}", param, ctx)
+        return numbers[0]
+
+
+def _number(text: str) -> float:
+    top, slash, bottom = text.partition("/")
+    return float(top) / float(bottom) if slash else float(top)
 
 
 class Count(click.ParamType[float]):

@@ -11,10 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.adding import Added, add
     from zoo.data import open_data
     from zoo.features import FeatureCache
     from zoo.loading import load_model
     from zoo.pipeline import plan, transfer
+    from zoo.recording import OutputFinding, verify_outputs
     from zoo.registry import InputSpec, find_entry, list_models
     from zoo.runs import Run, list_runs, open_run
     from zoo.store import (
@@ -35,16 +37,19 @@ if TYPE_CHECKING:
     from zoo.surgery import Head, Surgery, split_units
 
 _HOMES = {
+    "Added": "zoo.adding",
     "Artifact": "zoo.store",
     "FeatureCache": "zoo.features",
     "Finding": "zoo.store",
     "Head": "zoo.surgery",
     "InputSpec": "zoo.registry",
+    "OutputFinding": "zoo.recording",
     "Place": "zoo.store",
     "PullPlan": "zoo.store",
     "Removal": "zoo.store",
     "Run": "zoo.runs",
     "Surgery": "zoo.surgery",
+    "add": "zoo.adding",
     "collect_garbage": "zoo.store",
     "find_entry": "zoo.registry",
     "list_models": "zoo.registry",
@@ -62,19 +67,23 @@ _HOMES = {
     "split_units": "zoo.surgery",
     "transfer": "zoo.pipeline",
     "verify": "zoo.store",
+    "verify_outputs": "zoo.recording",
 }
 
 __all__ = [
+    "Added",
     "Artifact",
     "FeatureCache",
     "Finding",
     "Head",
     "InputSpec",
+    "OutputFinding",
     "Place",
     "PullPlan",
     "Removal",
     "Run",
     "Surgery",
+    "add",
     "collect_garbage",
     "find_entry",
     "list_models",
@@ -92,6 +101,7 @@ __all__ = [
     "split_units",
     "transfer",
     "verify",
+    "verify_outputs",
 ]
 
 

@@ -50,7 +50,7 @@ def test_list() -> None:
     assert len(lines) == 1 + len(zoo.list_models())
     cells = next(line for line in lines if line.startswith("vgg16 ")).split()
     assert cells[:9] == [
-        "vgg16", "keras", "image-classification", "224x224x3", "16", "138,357,544", "71.3", "?", "pull",
+        "vgg16", "keras", "image-classification", "224x224x3", "16", "138,357,544", "71.3", "?", "load",
     ]  # fmt: skip
     assert " 873.0 kB  load  Small" in run("list", "letters-cnn").stdout
     nothing = run("list", "nothing*")
@@ -64,7 +64,12 @@ def test_list_for_machines() -> None:
     assert list(rows) == [entry.name for entry in zoo.list_models()]
     letters, vgg16, text = (rows[name] for name in ("letters-cnn", "vgg16", "tfhub/google/nnlm-en-dim50/2"))
     assert (letters["source"], letters["can"], letters["bytes"]) == ("embedded", ["pull", "load"], 873_035)
-    assert (vgg16["source"], vgg16["can"], vgg16["top1"], vgg16["from"][:5]) == ("keras", ["pull"], 71.3, "keras")
+    assert (vgg16["source"], vgg16["can"], vgg16["top1"], vgg16["from"][:5]) == (
+        "keras",
+        ["pull", "load"],
+        71.3,
+        "keras",
+    )
     assert (text["input"], text["top1"], text["output"]["features"]) == (None, None, 50)
 
 
@@ -91,7 +96,8 @@ def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
     assert "license               not published" in shown
     assert "md5:64373286793e3c8b2b4e3219cbf3544b, published with the file" in shown
     assert "keras 3.15.1" in shown
-    assert "zoo pull vgg16; not yet loaded" in shown
+    assert "zoo transfer vgg16" in shown
+    assert "zoo pull caffe/alexnet; not yet loaded" in run("show", "caffe/alexnet").stdout
     assert json.loads(run("show", "letters-cnn", "--json").stdout)["units"] == 6
     assert "zoo transfer letters-cnn" in run("show", "letters-cnn").stdout
 
@@ -254,7 +260,7 @@ def test_plan_does_nothing(home: Path) -> None:
         ("transfer --data digts", 3, "Did you mean digits"),
         ("transfer --data digits:4", 8, "at least two"),
         ("transfer --out /proc/run", 6, "--out"),
-        ("transfer vgg16", 2, "zoo pull vgg16"),
+        ("transfer caffe/alexnet", 2, "zoo pull caffe/alexnet"),
         ("list --source torchhub", 2, "keras, tfhub, slim, caffe, onnx, local, embedded"),
         ("list --sort speed", 2, "top1, params, bytes"),
         ("list --task cooking", 2, "image-classification"),

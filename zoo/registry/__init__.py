@@ -2,5 +2,16 @@
 
 from zoo.registry.entry import Entry, FileSpec, InputSpec, OutputSpec
 from zoo.registry.index import all_entries, find_entry, find_loadable, list_models
+from zoo.registry.recorded import RecordedOutput
 
-__all__ = ["Entry", "FileSpec", "InputSpec", "OutputSpec", "all_entries", "find_entry", "find_loadable", "list_models"]
+__all__ = [
+    "Entry",
+    "FileSpec",
+    "InputSpec",
+    "OutputSpec",
+    "RecordedOutput",
+    "all_entries",
+    "find_entry",
+    "find_loadable",
+    "list_models",
+]

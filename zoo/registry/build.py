@@ -9,22 +9,20 @@ inside the package are kept as they are. `--check` writes nothing; it says wheth
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from zoo.errors import IntegrityError, NotFoundError
 from zoo.files import write_bytes
 from zoo.names import folded
-from zoo.registry.entry import Entry, parse_entry
+from zoo.registry.entry import Entry
 from zoo.registry.facts_caffe_onnx import caffe_entries, onnx_entries
 from zoo.registry.facts_tensorflow import Facts, keras_entries, slim_entries, tfhub_entries
-from zoo.registry.index import SCHEMA, read_registry, shipped_registry
+from zoo.registry.index import read_registry, shipped_registry
+from zoo.registry.text import registry_text
 
 SOURCES: dict[str, Callable[[Facts], list[Entry]]] = {
     "keras_applications": keras_entries,
@@ -33,9 +31,6 @@ SOURCES: dict[str, Callable[[Facts], list[Entry]]] = {
     "caffe_zoo": caffe_entries,
     "onnx_hub": onnx_entries,
 }
-# Said even where nothing is known: whether these are published is what people ask.
-_ALWAYS = {"hash", "hash_from", "bytes", "params", "units", "license"}
-_LINE = 120
 
 
 def compiled_entries(facts: Path, kept: Iterable[Entry]) -> list[Entry]:
@@ -55,55 +50,6 @@ def compiled_entries(facts: Path, kept: Iterable[Entry]) -> list[Entry]:
     if twice:
         raise IntegrityError(f"Expected names that differ in more than case; found twice: {', '.join(twice)}.")
     return entries
-
-
-def registry_text(entries: Iterable[Entry]) -> str:
-    """Returns the text of `registry.json`: indented, defaults left out, short lists and objects on one line.
-
-    Raises:
-        IntegrityError: An entry would not be read back as it is.
-    """
-    models = {entry.name: _sparse(entry) for entry in entries}
-    for entry in entries:
-        if parse_entry(entry.name, models[entry.name]) != entry:
-            raise IntegrityError(f"Entry {entry.name!r} is not read back as it was compiled: {models[entry.name]}")
-    text = json.dumps({"schema": SCHEMA, "models": models}, indent=2, ensure_ascii=False)
-    return _on_one_line(_on_one_line(text, r"\[", r"\]", r"[^{}\[\]]"), r"\{", r"\}", r"[^{}]") + "\n"
-
-
-def _sparse(entry: Entry) -> dict[str, Any]:
-    record: dict[str, Any] = _without_defaults(entry)
-    del record["name"]
-    if "origin" in record:
-        record["from"] = record.pop("origin")
-    if "sources" in record:  # last, as it speaks of what stands above
-        record["sources"] = record.pop("sources")
-    return record
-
-
-def _without_defaults(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_without_defaults(each) for each in value]
-    if not dataclasses.is_dataclass(value):
-        return value
-    record = {}
-    for field in dataclasses.fields(value):
-        mine = getattr(value, field.name)
-        default = {} if field.default_factory is dict else field.default
-        if field.name in _ALWAYS or mine != default:
-            record[field.name] = _without_defaults(mine)
-    return record
-
-
-def _on_one_line(text: str, opening: str, closing: str, inside: str) -> str:
-    """Returns JSON with the innermost lists or objects on one line each, where it is not too long; takes patterns."""
-
-    def joined(match: re.Match[str]) -> str:
-        line = re.sub(r"\n *", " ", match["inside"])
-        line = f"{match['before']}{line}{match['after']}"
-        return line if len(line) <= _LINE else match[0]
-
-    return re.sub(rf"(?m)^(?P<before>.*{opening})\n *(?P<inside>{inside}*?)\n *(?P<after>{closing},?)$", joined, text)
 
 
 def counted(entries: Iterable[Entry]) -> str:

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from zoo.errors import IntegrityError
 from zoo.names import folded, name_fault, path_fault
+from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.fields import Fields
+from zoo.registry.recorded import RecordedOutput, parse_recorded
 
 Source = Literal["keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded"]
 Color = Literal["RGB", "BGR", "gray"]
@@ -24,6 +26,9 @@ _ROLES = ("weights", "weights_notop", "model", "definition", "archive")
 _COLORS = ("RGB", "BGR", "gray")
 _RESIZES = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5")
 _FITS = ("stretch", "center_crop")
+_HASHED_BY = ("publisher", "third_party", "user", None)
+_MODEL_FILES = (".keras", ".h5", ".hdf5")
+_WEIGHT_FILES = (".h5", ".hdf5")
 _HASHES = {"sha256": 64, "sha384": 96, "sha1": 40, "md5": 32}
 
 
@@ -107,7 +112,7 @@ class FileSpec:
         name: Its name, without folders.
         urls: Where it is, the primary first; empty where no address is published.
         hash: `sha256:<hex>` and the like, or None where none is published.
-        hash_from: Who published the hash: `publisher` or `third_party`.
+        hash_from: Who published the hash: `publisher` or `third_party`; `user`: it is that of what was added here.
         bytes: Its size, or None where that is not published.
         member: The path that matters inside an archive.
         reported: What others reported of its addresses: dead, moved, and since when.
@@ -144,6 +149,8 @@ class Entry:
         cite: Where it was described, such as `arXiv:1409.1556`.
         origin: Where the facts were read (`from` in JSON).
         sources: Where single facts were read that are not from there, by field.
+        recorded: What it put out for a fixed random input; None where nobody has recorded that.
+        lacks: Layers of its architecture that its weights lack, and that start as in training from scratch.
     """
 
     name: str
@@ -161,13 +168,38 @@ class Entry:
     cite: str | None = None
     origin: str | None = None
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    recorded: RecordedOutput | None = None
+    lacks: tuple[str, ...] = ()
 
     @property
     def can(self) -> tuple[Ability, ...]:
-        """Returns what this version can do with the model: `pull` its files, `load` it as a Keras model."""
-        if self.source == "embedded":
-            return ("pull", "load")
-        return ("pull",) if any(file.urls for file in self.files) else ()
+        """Returns what this version can do with the model: `pull` its files, `load` it as a Keras model.
+
+        Of a model that was added here there is nothing to pull; where it cannot be loaded either, it is only kept.
+        """
+        has_address = any(file.urls for file in self.files)
+        pull: tuple[Ability, ...] = ("pull",) if has_address or self.source == "embedded" else ()
+        return (*pull, "load") if self._is_loadable() else pull
+
+    def _is_loadable(self) -> bool:
+        match self.source:
+            case "embedded":
+                return True
+            case "keras":
+                return self._is_known_net(tuple(file for file in self.files if file.urls))
+            case "local":
+                return self._is_model_of_keras() or self._is_known_net(self.files)
+            case _:
+                return False
+
+    def _is_model_of_keras(self) -> bool:
+        return any(file.role == "model" and file.name.casefold().endswith(_MODEL_FILES) for file in self.files)
+
+    def _is_known_net(self, files: tuple[FileSpec, ...]) -> bool:
+        """Returns whether some of `files` are weights of a net that Keras itself can build."""
+        return self.arch in ARCHITECTURES and any(
+            file.role in ("weights", "weights_notop") and file.name.casefold().endswith(_WEIGHT_FILES) for file in files
+        )
 
     @property
     def top1(self) -> float | None:
@@ -177,8 +209,9 @@ class Entry:
 
     @property
     def bytes(self) -> int | None:
-        """Returns the size of all files but headless weights, which repeat the others; None where one is unknown."""
-        sizes = [file.bytes for file in self.files if file.role != "weights_notop"]
+        """Returns the size of all files but headless weights that repeat the others; None where one is unknown."""
+        has_whole = any(file.role == "weights" for file in self.files)
+        sizes = [file.bytes for file in self.files if file.role != "weights_notop" or not has_whole]
         return sum(size for size in sizes if size) if sizes and None not in sizes else None
 
     def to_json(self) -> dict[str, Any]:
@@ -215,6 +248,8 @@ def parse_entry(name: str, record: Any) -> Entry:
         cite=fields.get("cite", str, None),
         origin=fields.get("from", str, None),
         sources=fields.texts("sources"),
+        recorded=parse_recorded(name, fields.get("recorded", dict, None)),
+        lacks=fields.strings("lacks"),
     )
     fields.refuse_rest()
     _refuse_twins(name, entry.files)
@@ -244,7 +279,7 @@ def _parse_file(name: str, record: Any) -> FileSpec:
         name=fields.get("name", str),
         urls=fields.strings("urls"),
         hash=fields.get("hash", str, None),
-        hash_from=fields.choice("hash_from", ("publisher", "third_party", None), None),
+        hash_from=fields.choice("hash_from", _HASHED_BY, None),
         bytes=fields.count("bytes"),
         member=fields.get("member", str, None),
         reported=fields.get("reported", str, None),
@@ -264,8 +299,8 @@ def _parse_file(name: str, record: Any) -> FileSpec:
             )
         if spec.hash_from is None:
             raise IntegrityError(
-                f"The registry's {fields.what} has a hash, and no 'hash_from'; expected 'publisher' or 'third_party', "
-                "for a hash is worth what its source is."
+                f"The registry's {fields.what} has a hash, and no 'hash_from'; expected 'publisher', 'third_party' or "
+                "'user', for a hash is worth what its source is."
             )
     return spec
 

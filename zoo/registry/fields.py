@@ -5,6 +5,7 @@ Says what is wrong in words for the person who wrote the file; knows nothing of 
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from zoo.errors import IntegrityError
 
 _REQUIRED: Any = object()
 _LARGEST = 2**63 - 1  # more than any size or count there is; far beyond it, float() overflows
+_MOST_AXES = 8
 _SHORT = reprlib.Repr()  # whatever the file holds, a message stays readable, and nothing nested too deep is followed
 _SHORT.maxstring = _SHORT.maxother = 120
 
@@ -79,6 +81,22 @@ class Fields:
         if value is not None and not 0 < value <= _LARGEST:
             self._refuse(key, value, "a number above 0 and below 2**63")
         return value
+
+    def whole(self, key: str, most: int) -> int:
+        """Takes a whole number from 0 to `most`."""
+        value: int = self.get(key, int)
+        if not 0 <= value <= most:
+            self._refuse(key, value, f"a whole number from 0 to {most}")
+        return value
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Takes the shape of a tensor: one to eight sizes, of no more elements than can be counted."""
+        values = self.get(key, list)
+        if not 0 < len(values) <= _MOST_AXES or not all(type(each) is int and each > 0 for each in values):
+            self._refuse(key, values, f"the sizes of a tensor of 1 to {_MOST_AXES} axes")
+        if math.prod(values) > _LARGEST:
+            self._refuse(key, values, "a tensor of fewer than 2**63 elements")
+        return tuple(values)
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
         """Takes a finite number."""

@@ -64,16 +64,37 @@ def _shipped_entries() -> dict[str, Entry]:
 
 
 def all_entries() -> dict[str, Entry]:
-    """Returns every entry by name: the shipped ones and those of `$ZOO_HOME/registry.json`, which win.
+    """Returns every entry by name: the shipped ones and the user's own, which win.
 
     Raises:
         IntegrityError: The user's own file is no registry.
         DiskError: It cannot be read, or nobody can say whether it is there.
     """
-    own = zoo_home() / "registry.json"
+    return {**_shipped_entries(), **own_entries()}
+
+
+def own_registry() -> Path:
+    """Returns the path of the user's own `registry.json`, which may not be there."""
+    return zoo_home() / "registry.json"
+
+
+def own_entries() -> dict[str, Entry]:
+    """Returns the entries of the user's own registry by name.
+
+    Raises:
+        IntegrityError: The file is no registry.
+        DiskError: It cannot be read, or nobody can say whether it is there.
+    """
+    own = own_registry()
     with _reading(own):  # exists() itself is refused below a folder that is not ours to pass
         is_there = own.exists()
-    return {**_shipped_entries(), **(read_registry(own) if is_there else {})}
+    return read_registry(own) if is_there else {}
+
+
+def is_local(name: str) -> bool:
+    """Returns whether a model of exactly this name was added from this machine."""
+    entry = own_entries().get(name)
+    return entry is not None and entry.source == "local"
 
 
 def list_models(
@@ -181,6 +202,12 @@ def find_loadable(name: str) -> Entry:
     entry = find_entry(name)
     if "load" in entry.can:
         return entry
+    if entry.source == "local":
+        files = ", ".join(file.name for file in entry.files)
+        raise UsageError(
+            f"{entry.name!r} is kept, but this version cannot load its files ({files}) as a Keras model. It loads "
+            ".keras files, whole .h5 files, and .h5 weights of a net of keras.applications: zoo add FILE --arch NET"
+        )
     today = f"fetch its files: zoo pull {entry.name}" if "pull" in entry.can else f"tell of it: zoo show {entry.name}"
     raise UsageError(
         f"This version cannot load {entry.name!r} (source {entry.source}) as a Keras model. It can {today}. "

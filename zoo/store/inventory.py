@@ -141,17 +141,26 @@ def verify(names: str | Sequence[str] = (), *, progress: Progress | None = None)
     Damaged blobs are moved to `corrupt/`; the next pull of their model fetches them again.
 
     Args:
-        names: Pulled models; none: all, and the blobs of no model.
+        names: Models; none: all that were pulled or added, and the blobs of no model.
         progress: Told about bytes as they are read.
 
     Raises:
         NotFoundError: A model has not been pulled.
-        IntegrityError: A newer version of zoo wrote the store.
+        IntegrityError: A newer version of zoo wrote the store, or a file that ships with zoo is damaged.
     """
     paths = layout()
     refuse_newer(paths)
+    names = [names] if isinstance(names, str) else names
     with readable(paths):
-        return _verify(paths, [names] if isinstance(names, str) else names, progress or Silent())
+        shipped = [name for name in names if _is_embedded(paths, name)]
+        places = [place for name in dict.fromkeys(shipped) for place in _locate(paths, name)]
+        found = [Finding(place.model, place.name, place.path, place.state, place.bytes) for place in places]
+        others = [name for name in names if name not in shipped]
+        return found + (_verify(paths, others, progress or Silent()) if others or not names else [])
+
+
+def _is_embedded(paths: Layout, name: str) -> bool:
+    return name not in record_names(paths) and find_entry(name).source == "embedded"
 
 
 def _verify(paths: Layout, names: Sequence[str], progress: Progress) -> list[Finding]:
@@ -192,9 +201,12 @@ def pulled_name(paths: Layout, name: str) -> str:
     here = record_names(paths)
     if name in here:
         return name
-    found = find_entry(name).name
+    entry = find_entry(name)
+    found = entry.name
     if found in here:
         return found
+    if entry.source == "local":
+        raise NotFoundError(f"The record of {found}, which you added, is not there. Mend it: zoo pull {found}")
     near = nearest_names(name, here) or (f" Here are: {', '.join(here)}." if here else "")
     raise NotFoundError(f"{found} has not been pulled.{near} Fetch it: zoo pull {found}")
 

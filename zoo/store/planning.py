@@ -103,25 +103,45 @@ def plan_pull(name: str, *, headless: bool = False) -> PullPlan:
 
 
 def plan_entry(entry: Entry, paths: Layout, record: Record | None, *, headless: bool) -> PullPlan:
-    """Returns what pulling `entry` would do, where `record` is what was pulled of it."""
+    """Returns what pulling `entry` would do, where `record` is what was pulled of it.
+
+    Raises:
+        NotFoundError: Nobody published where its files are; or it was added here, and a file of it is lost.
+    """
     files = needed_files(entry, headless=headless)
-    published = [file for file in files if file.urls]
+    published = [file for file in files if file.urls or entry.source == "local"]
     if not published:
         told = "".join(f" {file.name}: {file.reported}." for file in files if file.reported)
         raise NotFoundError(f"Nobody published where the files of {entry.name!r} are.{told} See: zoo show {entry.name}")
     steps = tuple(_step(file, paths, record) for file in published)
-    return PullPlan(entry.name, steps, tuple(file for file in files if not file.urls))
+    for step in steps:
+        if step.action == "fetch" and not step.file.urls:
+            raise lost(entry, step.file)
+    return PullPlan(entry.name, steps, tuple(file for file in files if file not in published))
 
 
 def needed_files(entry: Entry, *, headless: bool) -> tuple[FileSpec, ...]:
-    """Returns which files of `entry` are needed: those of the whole model, or of all below its classifier."""
-    spare = "weights" if headless and any(file.role == "weights_notop" for file in entry.files) else "weights_notop"
-    return tuple(file for file in entry.files if file.role != spare)
+    """Returns which files of `entry` are needed: those of the whole model, or of all below its classifier.
+
+    Where there are weights of one kind only, they are needed for both.
+    """
+    spare = "weights" if headless else "weights_notop"
+    other = "weights_notop" if headless else "weights"
+    has_other = any(file.role == other for file in entry.files)
+    return tuple(file for file in entry.files if file.role != spare or not has_other)
 
 
 def wanted_file(file: FileSpec) -> Wanted:
     """Returns a file of the registry as it is fetched."""
     return Wanted(file.name, file.urls, file.hash, file.bytes)
+
+
+def lost(entry: Entry, file: FileSpec) -> NotFoundError:
+    """Returns what is to be said of a file that was added here, and that no address can bring back."""
+    return NotFoundError(
+        f"{entry.name} was added from this machine, and its file {file.name} is not in the store any more, or not as "
+        f"it was. Add it again: zoo add PATH --name {entry.name} --replace"
+    )
 
 
 def _step(file: FileSpec, paths: Layout, record: Record | None) -> PullStep:

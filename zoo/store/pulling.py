@@ -16,7 +16,7 @@ from zoo.store.extracted import ensure_extracted, is_extracted
 from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer, refuse_without_room, warn_of_other_writers
 from zoo.store.locks import in_use, locked
 from zoo.store.meter import Meter, Tell
-from zoo.store.planning import PullPlan, PullStep, Wanted, plan_entry, wanted_file
+from zoo.store.planning import PullPlan, PullStep, Wanted, lost, plan_entry, wanted_file
 from zoo.store.policy import Policy, policy_from_environment
 from zoo.store.records import Record, StoredFile, read_record, record_names, write_record
 from zoo.store.removal import discard
@@ -164,6 +164,8 @@ class _Pull:
 
     def _fetch(self, file: FileSpec, known: StoredFile | None, tell: Tell) -> str:
         """Returns the sha256 of a file that has come, or that another pull has brought meanwhile."""
+        if not file.urls:  # it was there, and turned out to be damaged
+            raise lost(self._entry, file)
         from zoo.store.download import download  # here: HTTP takes long to import, and often nothing must come
 
         wanted = wanted_file(file)

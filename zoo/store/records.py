@@ -13,11 +13,13 @@ from typing import Any
 from zoo.errors import IntegrityError
 from zoo.files import disk_errors, flush, write_bytes
 from zoo.names import name_fault, path_fault
+from zoo.registry import Entry
 from zoo.store.blobs import is_digest
 from zoo.store.documents import parsed, read_json
-from zoo.store.layout import SCHEMA, Layout, layout, refuse_link
+from zoo.store.layout import SCHEMA, Layout, layout, refuse_link, short_key
 
 _log = logging.getLogger("zoo")
+_VOUCHED = {"publisher": "by its publisher", "third_party": "by a third party", "user": "of what was added"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class StoredFile:
         blob: Its sha256 (hex), which is the name of its blob.
         bytes: Its size.
         published: The hash that it was checked by, such as `md5:...`; None where nobody published one.
-        hash_from: Who published that hash: `publisher` or `third_party`.
+        hash_from: Who published that hash: `publisher` or `third_party`; `user`: it is that of what was added here.
         key: What stands for the file as it was published, see `Wanted.key`.
         url: Where it came from.
         fetched: When, as an ISO time.
@@ -52,10 +54,7 @@ class StoredFile:
         if self.published is None:
             return "unverified by publisher"
         kind = self.published.partition(":")[0]
-        by = {"publisher": "its publisher", "third_party": "a third party"}.get(
-            self.hash_from or "", "nobody knows whom"
-        )
-        return f"{kind} by {by}"
+        return f"{kind} {_VOUCHED.get(self.hash_from or '', 'by nobody knows whom')}"
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,25 @@ def _parse(name: str, document: dict[str, Any]) -> Record:
     ):
         raise ValueError(name)
     return Record(name, files)
+
+
+def record_of(entry: Entry, when: str | None = None) -> Record:
+    """Returns the record of a model that was added here, as its entry tells it; files without a sha256 are left out."""
+    files = (
+        StoredFile(
+            role=file.role,
+            name=file.name,
+            blob=file.hash.removeprefix("sha256:"),
+            bytes=file.bytes or 0,
+            published=file.hash,
+            hash_from=file.hash_from,
+            key=short_key(file.hash),
+            fetched=when,
+        )
+        for file in entry.files
+        if file.hash and file.hash.startswith("sha256:")
+    )
+    return Record(entry.name, tuple(files))
 
 
 def record_names(paths: Layout) -> list[str]:

@@ -12,13 +12,15 @@ from pathlib import Path
 from zoo.errors import BusyError, IntegrityError, UsageError
 from zoo.files import disk_errors
 from zoo.registry import all_entries
+from zoo.registry.index import is_local, own_entries, own_registry
 from zoo.store.blobs import Blobs, is_digest
 from zoo.store.extracted import remove_extracted
 from zoo.store.inventory import pulled_name
 from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer
 from zoo.store.locks import Claim, for_removal, locked
 from zoo.store.partial import is_abandoned, partials
-from zoo.store.records import Record, read_record, record_names, remove_record
+from zoo.store.records import Record, read_record, record_names, record_of, remove_record
+from zoo.store.registering import remove_entry
 
 _GRACE = 3600.0  # a file this young may belong to a pull whose record is about to be written
 _LEFT_ALONE = 86_400.0  # a download that broke is taken up again for so long
@@ -42,10 +44,12 @@ class Removal:
 
 
 def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: float | None = None) -> list[Removal]:
-    """Removes pulled models, and returns what went; files that other models share stay.
+    """Removes models from this machine, and returns what went; files that other models share stay.
+
+    A model that was added here is forgotten altogether: its entry goes first.
 
     Args:
-        names: Pulled models.
+        names: Models that were pulled, or added.
         dry_run: Only say what would go.
         lock_timeout: Seconds to wait for a pull of the same model; None: as long as it lives.
 
@@ -63,7 +67,7 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
         if name in (entries := all_entries()) and entries[name].source == "embedded":
             raise UsageError(f"{name} ships with zoo; there is nothing to remove.")
     with readable(paths):
-        wanted = list(dict.fromkeys(pulled_name(paths, name) for name in names))
+        wanted = list(dict.fromkeys(name if is_local(name) else pulled_name(paths, name) for name in names))
         if dry_run:
             return [each for name in wanted for each in _would_remove(paths, name)]
         prepare(paths)
@@ -71,13 +75,24 @@ def remove(names: str | Sequence[str], *, dry_run: bool = False, lock_timeout: f
 
 
 def _would_remove(paths: Layout, name: str) -> list[Removal]:
-    record = read_record(paths, name, mend=True)
+    record = _all_of(paths, name)
     return _removals(paths, name, record, _own_blobs(paths, name, record))
+
+
+def _all_of(paths: Layout, name: str) -> Record | None:
+    """Returns which blobs are a model's: by its record; of a model that was added here, also by its entry."""
+    record = read_record(paths, name, mend=True)
+    entry = own_entries().get(name)
+    if entry is None or entry.source != "local":
+        return record
+    known = record.files if record else ()
+    blobs = {file.blob for file in known}
+    return Record(name, (*known, *(file for file in record_of(entry).files if file.blob not in blobs)))
 
 
 def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[Removal]:
     with locked(paths.lock("model", name), f"remove {name}", lock_timeout), contextlib.ExitStack() as held:
-        record = read_record(paths, name, mend=True)
+        record = _all_of(paths, name)
         claims = {
             digest: held.enter_context(for_removal(Blobs(paths).path(digest), _PATIENCE))
             for digest in _own_blobs(paths, name, record)
@@ -88,6 +103,8 @@ def _remove_model(paths: Layout, name: str, lock_timeout: float | None) -> list[
         # just ceased to share is not held, and left to `zoo gc`.
         own = [digest for digest in _own_blobs(paths, name, record) if digest in claims]
         removals = _removals(paths, name, record, own)
+        if is_local(name):
+            remove_entry(paths, name)
         remove_record(paths, name)
         for digest in own:
             _remove_blob(paths, digest, claims[digest])
@@ -108,17 +125,20 @@ def _removals(paths: Layout, name: str, record: Record | None, own: Sequence[str
         for file in files
         if (paths.extracted / file.blob).is_dir()
     ]
-    return [*sizes.values(), *folders, _removal(paths.artifact(name), f"record of {name}")]
+    entry = [Removal(f"entry of {name}", own_registry(), 0)] if is_local(name) else []
+    return [*sizes.values(), *folders, *entry, _removal(paths.artifact(name), f"record of {name}")]
 
 
 def _mentioned(paths: Layout, but: str = "") -> set[str]:
-    """Returns the blobs that records speak of, apart from one model's.
+    """Returns the blobs that records speak of, and the entries of what was added here, apart from one model's.
 
     Raises:
-        IntegrityError: A record is damaged: what it speaks of is not known, so nothing may be removed.
+        IntegrityError: A record or the user's registry is damaged: what it speaks of is not known, so nothing may be
+            removed.
     """
-    records = (read_record(paths, name) for name in record_names(paths) if name != but)
-    return {file.blob for record in records if record for file in record.files}
+    records = [read_record(paths, name) for name in record_names(paths) if name != but]
+    added = [record_of(entry) for entry in own_entries().values() if entry.source == "local" and entry.name != but]
+    return {file.blob for record in (*records, *added) if record for file in record.files}
 
 
 def _remove_blob(paths: Layout, digest: str, claim: Claim) -> bool:

@@ -1,0 +1,149 @@
+"""The command that adds a model of one's own, thin over `zoo.add`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from zoo.cli.describing import entry_json, input_text, preprocessing_text, shape_text
+from zoo.cli.options import Number, Numbers, Sizes, as_json
+from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, size
+
+import zoo
+from zoo.errors import ZooError
+from zoo.registry.presets import PRESETS, chosen_input
+
+if TYPE_CHECKING:
+    from zoo.registry import Entry, InputSpec
+
+_HELP = "How pictures become numbers: {}; or a model that wants the same, such as vgg16."
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--name", metavar="NAME", help="What it will be called.  [default: as the file]")
+@click.option("--arch", metavar="NET", help="Of weights alone: the net of keras.applications, such as vgg16.")
+@click.option(
+    "--input",
+    "input_size",
+    type=Sizes(),
+    metavar="HxWxC",
+    help="Size of the input where the files leave it open, as in 224x224x3.",
+)
+@click.option(
+    "--preprocess",
+    metavar="HOW",
+    help=_HELP.format("; ".join(f"{name} ({preset.what})" for name, preset in PRESETS.items())),
+)
+@click.option("--color", metavar="ORDER", help="Instead, in numbers: RGB, BGR or gray,")
+@click.option("--scale", type=Number(), metavar="X", help="a factor on pixel values 0..255, such as 1/255,")
+@click.option("--mean", type=Numbers(), metavar="X[,X,X]", help="what is subtracted then, for all channels or each,")
+@click.option("--std", type=Numbers(), metavar="X[,X,X]", help="and what is divided by last.")
+@click.option("--labels", metavar="TEXT", help="Name of the list of classes.")
+@click.option("--summary", metavar="TEXT", help="One line on what it is.")
+@click.option("--license", metavar="TEXT", help="Its license.")
+@click.option("--replace", is_flag=True, help="Take the place of a model of that name.")
+@click.option("--allow-partial", is_flag=True, help="Take weights that lack layers; those start from scratch.")
+@as_json
+def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Add a model of your own: its files are checked, copied into the store, and loaded where zoo can.
+
+    PATH is a .keras, .h5, .weights.h5, .onnx or .npz file, the folder of a SavedModel, a .prototxt and its .caffemodel,
+    or the prefix of a TensorFlow checkpoint. What cannot be loaded yet is kept, and says so. How pictures become
+    numbers is asked for in a terminal, and never guessed.
+
+    \b
+    zoo add flowers.keras --preprocess unit
+    zoo add old.h5 --arch resnet50 --preprocess resnet50 --name my-resnet
+    zoo add deploy.prototxt net.caffemodel --input 227x227x3 --preprocess caffe
+    """
+    is_there = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    with quiet_tensorflow():
+        added = zoo.add(paths, **options, ask=_ask if is_there else None, progress=_Bars(paths[0]))
+    for note in added.notes:
+        say(note)
+    if as_json:
+        show_json({**entry_json(added.entry), "format": added.format, "notes": list(added.notes)})
+    else:
+        _show(added, paths)
+
+
+class _Bars:
+    """A bar for each step, so that the terminal is free for a question between them."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._bar = Bar(what)
+
+    def start(self, total: int | None, unit: str) -> None:
+        """Begins a step."""
+        self._bar = Bar(self._what)
+        self._bar.__enter__()
+        self._bar.start(total, unit)
+
+    def expect(self, total: int) -> None:
+        """Knows better how much there is."""
+        self._bar.expect(total)
+
+    def advance(self, n: int, **figures: float) -> None:
+        """Counts."""
+        self._bar.advance(n, **figures)
+
+    def close(self) -> None:
+        """Ends the step."""
+        self._bar.close()
+        self._bar.__exit__(None, None, None)
+
+
+def _ask(spec: InputSpec, hint: str) -> str | None:
+    """Asks how pictures become numbers; None where that is not known."""
+    say("How do pictures become the numbers that this model was trained on? The file does not tell.")
+    for name, preset in PRESETS.items():
+        say(f"  {name:6} {preset.what}")
+    say("  MODEL  as a model of the registry wants them, such as vgg16")
+    say("  ?      not known now; it can be said later, and until then it is not transferred")
+    if hint:
+        say(hint)
+
+    def known(answer: str) -> str | None:
+        if answer == "?":
+            return None
+        try:
+            chosen_input(spec.size, answer)
+        except ZooError as error:
+            raise click.UsageError(str(error)) from error
+        return answer
+
+    answer: str | None = click.prompt("Preprocessing", value_proc=known, err=True)
+    return answer
+
+
+def _show(added: zoo.Added, paths: Sequence[str]) -> None:
+    entry = added.entry
+    files = [pair for file in entry.files for pair in (
+        ("file", f"{file.name}, {size(file.bytes)}"), ("sha256", (file.hash or "").removeprefix("sha256:")),
+    )]  # fmt: skip
+    loads = "load" in entry.can
+    numbers = entry.recorded and f"no pictures; {shape_text(entry.recorded.input[1:])} numbers ({entry.recorded.dtype})"
+    show_pairs([
+        ("name", entry.name),
+        ("format", added.format),
+        *files,
+        ("input", input_text(entry.input) if entry.input else numbers or "no pictures, or not known"),
+        *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
+        *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
+        ("can", "be loaded" if loads else "be kept; this version cannot load it"),
+        ("next", _next(entry, paths)),
+    ])  # fmt: skip
+
+
+def _next(entry: Entry, paths: Sequence[str]) -> str:
+    if "load" not in entry.can or entry.units is None:
+        return f"zoo show {entry.name}"
+    if entry.input is not None and entry.input.scale is None:
+        net = f" --arch {entry.arch}" if entry.arch else ""
+        return f"zoo add {shlex.join(paths)} --name {entry.name}{net} --replace --preprocess HOW"
+    return f"zoo transfer {entry.name} --data ..."

@@ -1,0 +1,116 @@
+"""Adding a model of one's own: recognised, copied, checked, loaded where this version can, and only then kept.
+
+What the files tell is read from them; what they do not tell (above all how pictures become numbers) is asked for, or
+stands as not known. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.adding.looking import looked_at
+from zoo.adding.offered import made_name, own_files, refuse_impossible
+from zoo.adding.told import Added, Ask, Size, Told
+from zoo.progress import Progress
+from zoo.registry import Entry, FileSpec
+from zoo.registry.index import own_entries
+from zoo.store.formats import check_format, recognise
+from zoo.store.keeping import copied, keep, refuse_taken
+
+__all__ = ["Added", "Ask", "add"]
+
+
+def add(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    name: str | None = None,
+    arch: str | None = None,
+    input_size: Size | None = None,
+    preprocess: str | None = None,
+    color: str | None = None,
+    scale: float | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    labels: str | None = None,
+    summary: str | None = None,
+    license: str | None = None,
+    replace: bool = False,
+    allow_partial: bool = False,
+    ask: Ask | None = None,
+    progress: Progress | None = None,
+) -> Added:
+    """Copies a model into the store and the user's own registry; what this version can load is loaded and looked at.
+
+    Args:
+        paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx` or `.npz` file, the folder of a SavedModel, a `.prototxt` and
+            its `.caffemodel`, or a TensorFlow checkpoint (its prefix).
+        name: What it will be called; None: as the file.
+        arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`.
+        input_size: Height, width and channels, where the files leave that open.
+        preprocess: How pictures become numbers: `none`, `unit`, `tf`, `torch`, `caffe` (`zoo.registry.presets`), or a
+            model that wants the same.
+        color: Instead, in numbers: the channel order `RGB`, `BGR` or `gray`,
+        scale: the factor on pixel values 0..255,
+        mean: what is subtracted then,
+        std: and what is divided by last.
+        labels: Name of the list of classes.
+        summary: One line for people.
+        license: Its license.
+        replace: Whether it may take the place of a model of its name.
+        allow_partial: Whether weights may lack layers of `arch`, which then start as in training from scratch.
+        ask: Asked how pictures become numbers, where nothing else says it; None: nobody is.
+        progress: Told about bytes as they are copied.
+
+    Returns:
+        The entry, and what is worth knowing: weights that are not finite, what is not known, what cannot be loaded yet.
+
+    Raises:
+        UsageError: An argument that cannot be right, or contradicts the files; the name is taken; or this version
+            accepts no such files.
+        NotFoundError: A file is not there.
+        IntegrityError: A file is damaged, or not what it should be; weights lack layers; a class is missing.
+        UnsafeFileError: A file could do harm.
+        DiskError: There is no room for it.
+    """
+    offered = recognise([Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths])
+    check_format(offered)
+    told = Told(
+        name=made_name(offered) if name is None else name,
+        arch=arch,
+        size=None if input_size is None else tuple(input_size),
+        preprocess=preprocess,
+        numbers={"color": color, "scale": scale, "mean": mean, "std": std},
+        labels=labels,
+        summary=summary,
+        license=license,
+        allow_partial=allow_partial,
+        ask=ask,
+    )
+    refuse_impossible(told, offered)
+    there = own_entries().get(told.name)
+    if there is None or there.source != "local":
+        refuse_taken(told.name, replace=replace)
+    with copied(own_files(offered), progress) as copies:
+        if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
+            refuse_taken(told.name, replace=replace)
+        added = looked_at(told, offered, copies)
+        if there is not None and _is_same(there, added.entry):
+            added = dataclasses.replace(added, entry=there)
+        keep(added.entry, copies, replace=replace, progress=progress)
+    return added
+
+
+def _digests(files: Sequence[FileSpec]) -> set[str]:
+    return {(file.hash or "").removeprefix("sha256:") for file in files}
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
+    """Returns whether two entries say the same, apart from where the files were and the last digits of outputs."""
+    return _comparable(one) == _comparable(other)
+
+
+def _comparable(entry: Entry) -> Entry:
+    return dataclasses.replace(entry, origin=None, recorded=None)

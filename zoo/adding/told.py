@@ -1,0 +1,50 @@
+"""What the user says of a model that is added, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.registry import Entry, InputSpec
+
+Size = Sequence[int | None]
+# Returns how pictures become numbers, as `preprocess` says it, or None: not known. Asked with what is known of the
+# input, and with what points to an answer.
+Ask = Callable[[InputSpec, str], str | None]
+
+
+@dataclass(frozen=True)
+class Added:
+    """A model that was added.
+
+    Attributes:
+        entry: Its entry, now in the user's own registry.
+        format: Of which format its files are, for people.
+        notes: What is worth knowing of it, and what to do about that.
+    """
+
+    entry: Entry
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of a model."""
+
+    name: str
+    arch: str | None
+    size: tuple[int | None, ...] | None
+    preprocess: str | None
+    numbers: dict[str, Any]
+    labels: str | None
+    summary: str | None
+    license: str | None
+    allow_partial: bool
+    ask: Ask | None
+
+    @property
+    def tells_preprocessing(self) -> bool:
+        """Returns whether anything was said of how pictures become numbers."""
+        return self.preprocess is not None or any(value is not None for value in self.numbers.values())
