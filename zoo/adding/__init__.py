@@ -17,7 +17,7 @@ from zoo.adding.told import Added, Ask, Size, Told
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
 from zoo.registry.index import own_entries
-from zoo.store.formats import check_format, recognise
+from zoo.store.guards.formats import check_format, recognise
 from zoo.store.keeping import copied, keep, refuse_taken
 
 __all__ = ["Added", "Ask", "add"]

@@ -16,7 +16,7 @@ from zoo.recording import record_output
 from zoo.registry import Entry, InputSpec, OutputSpec
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.presets import chosen_input
-from zoo.store.formats import Offered, check_format
+from zoo.store.guards.formats import Offered, check_format
 from zoo.store.keeping import Copy, artifact
 from zoo.store.unpacking import shown
 from zoo.surgery import split_units

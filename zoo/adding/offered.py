@@ -14,7 +14,7 @@ from zoo.names import name_fault, path_fault
 from zoo.registry import FileSpec
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.presets import PRESETS, find_preprocessing
-from zoo.store.formats import Format, Offered
+from zoo.store.guards.formats import Format, Offered
 from zoo.store.keeping import Copy, Own
 from zoo.store.unpacking import shown
 

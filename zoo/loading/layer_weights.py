@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from zoo.errors import IntegrityError
-from zoo.store.hdf5 import Dataset, Outline
+from zoo.store.guards.hdf5 import Dataset, Outline
 from zoo.store.unpacking import shown
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import keras
 
 from zoo.errors import IntegrityError, ZooError
 from zoo.loading.layer_weights import weighted_layers
-from zoo.store.hdf5 import Outline
+from zoo.store.guards.hdf5 import Outline
 
 
 def other_variables(found: Counter[Any], wanted: Counter[Any], model: keras.Model, name: str) -> str:

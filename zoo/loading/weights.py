@@ -13,7 +13,7 @@ from zoo.errors import IntegrityError
 from zoo.loading.building import build_architecture, roomy_copy
 from zoo.loading.layer_weights import fill_from, is_layered, lacking, paired, saved_layers, weighted_layers
 from zoo.loading.variables import explained, named, other_variables, saved_shapes, shapes
-from zoo.store.hdf5 import Outline, hdf5_outline
+from zoo.store.guards.hdf5 import Outline, hdf5_outline
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from zoo.errors import IntegrityError, UnsafeFileError, UsageError
 from zoo.loading.building import without_memory
 from zoo.loading.layer_weights import fill_from, paired, saved_layers
 from zoo.loading.variables import explained, other_variables, saved_shapes, shapes
-from zoo.store.hdf5 import hdf5_outline
-from zoo.store.keras_archive import keras_archive
-from zoo.store.keras_config import checked_config
+from zoo.store.guards.hdf5 import hdf5_outline
+from zoo.store.guards.keras_archive import keras_archive
+from zoo.store.guards.keras_config import checked_config
 
 _LARGEST_TENSOR = 1 << 32  # numbers in one layer's output for one example
 

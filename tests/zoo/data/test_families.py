@@ -12,8 +12,8 @@ import zoo
 from zoo.data.preprocessing import preprocessing_model
 from zoo.registry.architectures import ARCHITECTURES
 
-# Both compute in float32, in another order: (x - mean) / std there, x * factor + offset here. What is scaled stays below
-# 4, where numbers are 2**-22 apart: two roundings each side. What is not scaled (VGG, ResNet: a mean of 100) is equal.
+# Both compute in float32, in another order: (x - mean) / std there, x * factor + offset here. What is scaled stays
+# below 4, where numbers are 2**-22 apart: two roundings each side. What is not scaled (VGG, ResNet) is equal.
 ROUNDING = 4 * 2**-22
 
 

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import DiskError, IntegrityError, NotFoundError, UnsafeFileError, ZooError
-from zoo.store.keras_archive import CONFIG, METADATA, WEIGHTS, keras_archive
+from zoo.store.guards.keras_archive import CONFIG, METADATA, WEIGHTS, keras_archive
 
 MIB = 1 << 20
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 from zoo.errors import IntegrityError, UnsafeFileError
-from zoo.store.keras_names import (
+from zoo.store.guards.keras_names import (
     ACTIVATIONS,
     BARE,
     CLASSES,

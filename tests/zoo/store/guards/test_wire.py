@@ -25,8 +25,7 @@ from model_files import (
 )
 
 from zoo.errors import IntegrityError, UnsafeFileError, UsageError
-from zoo.store.unpacking import opened
-from zoo.store.wire import (
+from zoo.store.guards.wire import (
     Field,
     Wire,
     check_caffemodel,
@@ -34,6 +33,7 @@ from zoo.store.wire import (
     check_onnx,
     check_saved_model,
 )
+from zoo.store.unpacking import opened
 
 
 def fields_of(folder: Path, data: bytes, fields: int = 100) -> list[Field]:

@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from zoo.errors import IntegrityError, UnsafeFileError, ZooError
 from zoo.loading import build_architecture
 from zoo.store import keras_names
-from zoo.store.keras_config import checked_config
+from zoo.store.guards.keras_config import checked_config
 
 NEXT_KERAS = "99.0.0"
 

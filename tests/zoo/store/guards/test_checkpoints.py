@@ -23,7 +23,7 @@ from model_files import (
 )
 
 from zoo.errors import IntegrityError, UnsafeFileError, ZooError
-from zoo.store.checkpoints import Tensor, checkpoint_files, checkpoint_outline, checkpoint_prefix
+from zoo.store.guards.checkpoints import Tensor, checkpoint_files, checkpoint_outline, checkpoint_prefix
 
 
 def told_by_tensorflow(prefix: Path) -> dict[str, tuple[tuple[int, ...], str]]:

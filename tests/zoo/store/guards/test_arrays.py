@@ -17,7 +17,7 @@ import pytest
 from model_files import Bite
 
 from zoo.errors import IntegrityError, NotFoundError, UnsafeFileError, ZooError
-from zoo.store.arrays import npy_outline, npz_outline
+from zoo.store.guards.arrays import npy_outline, npz_outline
 
 
 def npy(text: str, data: bytes = b"", version: tuple[int, int] = (1, 0), length: int | None = None) -> bytes:

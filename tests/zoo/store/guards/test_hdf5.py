@@ -30,7 +30,7 @@ from hostile_hdf5 import (
 
 from zoo.errors import IntegrityError, NotFoundError, UnsafeFileError
 from zoo.store import hdf5
-from zoo.store.hdf5 import Outline, hdf5_outline
+from zoo.store.guards.hdf5 import Outline, hdf5_outline
 
 # The oldest and the newest way to write a file: superblocks 0 and 3, groups as tables and as heaps.
 WAYS = ["earliest", "latest"]
@@ -246,7 +246,7 @@ def test_this_process_never_imports_h5py(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from zoo.store.hdf5 import hdf5_outline
+from zoo.store.guards.hdf5 import hdf5_outline
 assert hdf5_outline(Path({str(path)!r})).datasets
 assert not {{"h5py", "numpy"}} & set(sys.modules)
 """

@@ -18,8 +18,8 @@ from typing import Literal
 from zoo.errors import DiskError, IntegrityError, NotFoundError, UnsafeFileError, UsageError, nearest_names
 from zoo.files import disk_errors
 from zoo.names import path_fault
-from zoo.store.arrays import MAGIC, npy_outline, npz_outline
-from zoo.store.checkpoints import (
+from zoo.store.guards.arrays import MAGIC, npy_outline, npz_outline
+from zoo.store.guards.checkpoints import (
     NOWHERE,
     checkpoint_files,
     checkpoint_outline,
@@ -28,8 +28,7 @@ from zoo.store.checkpoints import (
     is_old_checkpoint,
     is_table,
 )
-from zoo.store.unpacking import CHUNK, Source, nested_kind, opened, shown
-from zoo.store.wire import (
+from zoo.store.guards.wire import (
     Wire,
     check_caffemodel,
     check_meta_graph,
@@ -41,6 +40,7 @@ from zoo.store.wire import (
     refuse_other_than_onnx,
     refuse_other_than_saved_model,
 )
+from zoo.store.unpacking import CHUNK, Source, nested_kind, opened, shown
 
 Format = Literal["keras", "h5", "onnx", "savedmodel", "caffe", "checkpoint", "npz"]
 

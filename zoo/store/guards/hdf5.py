@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from zoo.errors import IntegrityError, UnsafeFileError, ZooError
+from zoo.store.guards.wire import explained
 from zoo.store.unpacking import Source, opened, shown
-from zoo.store.wire import explained
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCKS = 3  # the newest version

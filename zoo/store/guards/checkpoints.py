@@ -21,8 +21,8 @@ from pathlib import Path
 
 from zoo.errors import DiskError, IntegrityError, UnsafeFileError
 from zoo.files import disk_errors
+from zoo.store.guards.wire import BYTES, FIXED32, VARINT, Field, Wire, explained, level, signed
 from zoo.store.unpacking import Source, opened, shown
-from zoo.store.wire import BYTES, FIXED32, VARINT, Field, Wire, explained, level, signed
 
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 """What the system says of a path at which nothing can be."""

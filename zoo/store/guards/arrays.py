@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.store.guards.wire import explained
 from zoo.store.unpacking import Entry, Limits, Meter, nested_kind, opened, shown
-from zoo.store.wire import explained
 from zoo.store.zips import zip_entries
 
 Array = tuple[tuple[int, ...], str]

@@ -3,7 +3,7 @@
 `python -I hdf5_lister.py list|read SECONDS BYTES FILE [FOLDER...]` prints one JSON document; SECONDS of processor time
 and BYTES of memory are all that it takes for itself, and FOLDERs are where h5py may lie. `list` tells links, data sets
 and attributes, `read` unpacks every chunk once. It bounds what it tells, follows nothing that leads out of the file,
-and judges nothing: that is `zoo.store.hdf5`'s. Nothing of zoo is imported here, and h5py only below the limits.
+and judges nothing: that is `zoo.store.guards.hdf5`'s. Nothing of zoo is imported here, and h5py only below the limits.
 Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
 

@@ -41,7 +41,7 @@ from model_files import (
 )
 
 from zoo.errors import DiskError, IntegrityError, NotFoundError, UnsafeFileError, UsageError, ZooError
-from zoo.store.formats import Offered, check_format, recognise
+from zoo.store.guards.formats import Offered, check_format, recognise
 
 HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(88)
 
@@ -522,7 +522,7 @@ def test_no_library_that_opens_models_is_loaded_by_the_guards(tmp_path: Path) ->
     paths.append(saved_by_tensorflow(tmp_path / "checkpoint"))
     code = (
         "import sys, pathlib\n"
-        "from zoo.store.formats import check_format, recognise\n"
+        "from zoo.store.guards.formats import check_format, recognise\n"
         "for path in sys.argv[1:]: check_format(recognise([pathlib.Path(path)]))\n"
         "print(sorted({'numpy', 'tensorflow', 'keras', 'h5py', 'onnx', 'pickle'} & set(sys.modules)))\n"
     )
@@ -584,9 +584,9 @@ def damage(path: Path, chance: random.Random) -> list[Path]:
 
 def damaged_blocks(data: bytes, chance: random.Random) -> list[list[tuple[bytes, bytes]]]:
     """Returns the entries of a table, one of them damaged: a table made of them has right checksums."""
-    from zoo.store.checkpoints import _table_entries
+    from zoo.store.guards.checkpoints import _table_entries
+    from zoo.store.guards.wire import Wire
     from zoo.store.unpacking import Source
-    from zoo.store.wire import Wire
 
     class Bytes(Source):
         def __init__(self) -> None:

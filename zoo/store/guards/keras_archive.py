@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import IntegrityError, UnsafeFileError
 from zoo.files import disk_errors, temporary_name
 from zoo.store.archives import extract
-from zoo.store.keras_config import checked_config
+from zoo.store.guards.keras_config import checked_config
 from zoo.store.layout import layout
 from zoo.store.unpacking import Limits, nested_kind, opened, shown
 from zoo.store.zips import has_end_record
 
 if TYPE_CHECKING:
-    from zoo.store.hdf5 import Outline
+    from zoo.store.guards.hdf5 import Outline
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
@@ -93,7 +93,7 @@ def _judged(folder: Path, members: set[str], name: str, registered: Container[st
 
 
 def _outline(weights: Path, name: str) -> Outline:
-    from zoo.store.hdf5 import hdf5_outline  # here, for the sake of a quick `zoo list`
+    from zoo.store.guards.hdf5 import hdf5_outline  # here, for the sake of a quick `zoo list`
 
     return hdf5_outline(weights, f"{WEIGHTS} of {name}")
 
