@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.errors import IntegrityError, UnsafeFileError
-from zoo.store.guards.wire import explained
+from zoo.store.guards.refusals import explained
+from zoo.store.guards.signatures import NPY
 from zoo.store.unpacking import Entry, Limits, Meter, nested_kind, opened, shown
 from zoo.store.zips import zip_entries
 
 Array = tuple[tuple[int, ...], str]
 """The shape of an array, and its dtype as NumPy writes it: "<f4", ">i8", "|u1"."""
 
-MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # of the header's length, by version of the format
 _LONGEST_HEADER = 1 << 16
 _MOST_DIMENSIONS = 64
@@ -96,7 +96,7 @@ def _array(entry: Entry) -> Array:
 
 def _header(head: bytes, total: int, what: str) -> tuple[str, int]:
     """Returns the header's text, and where the data begins."""
-    if not head.startswith(MAGIC):
+    if not head.startswith(NPY):
         if kind := nested_kind(what, head):
             raise UnsafeFileError(f"{what} is no array, but {kind}")
         raise IntegrityError(f"{what} does not begin as an array does")

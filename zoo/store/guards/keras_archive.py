@@ -20,6 +20,7 @@ from zoo.errors import IntegrityError, UnsafeFileError
 from zoo.files import disk_errors, temporary_name
 from zoo.store.archives import extract
 from zoo.store.guards.keras_config import checked_config
+from zoo.store.guards.signatures import HDF5, NPY
 from zoo.store.layout import layout
 from zoo.store.unpacking import Limits, nested_kind, opened, shown
 from zoo.store.zips import has_end_record
@@ -143,11 +144,11 @@ def _refuse_other_formats(path: Path, name: str) -> None:
 
 
 def _format_of(head: bytes) -> str:
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+    if head.startswith(HDF5):
         return (
             "an HDF5 file. If it is one of Keras, give it a name that ends with .h5 (.weights.h5, if it has no model)"
         )
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(NPY):
         return "an array of NumPy (.npy), which holds no model"
     if head.startswith(b"\x80") and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return "a pickle, which is a program; zoo never opens one. Save the model with model.save()"

@@ -1,23 +1,20 @@
 """Judges the JSON config of a Keras model before Keras sees it: only names on our own lists pass (`keras_names`).
 
 Keras builds whatever its config names, and its own guards have been passed by again and again. So each dict that says
-`class_name`, wherever it stands, is judged by the names that Keras would look up. Nothing of Keras, and no code that a
-file names, is imported here.
+`class_name`, wherever it stands, is judged by the names that Keras would look up; of names that are on no list,
+`keras_rules` tells whose they may be. Nothing of Keras, and no code that a file names, is imported here.
 """
 
 from __future__ import annotations
 
-import builtins
-import json
-import keyword
 import re
-import sys
-import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.store.guards.keras2 import upgraded
+from zoo.store.guards.keras_json import parsed
 from zoo.store.guards.keras_names import (
     ACTIVATIONS,
     BARE,
@@ -25,20 +22,26 @@ from zoo.store.guards.keras_names import (
     LAYER_FUNCTIONS,
     LAYERS,
     NAMES,
-    REFUSED,
     UNLISTED_LAYERS,
     UNLISTED_OPERATIONS,
+)
+from zoo.store.guards.keras_rules import (
+    KERAS,
+    NOBODYS,
+    NOT_LISTED,
+    installed_keras,
+    is_like_refused,
+    is_name,
+    of_keras_3,
+    root,
+    version,
+    why_refused,
 )
 from zoo.store.unpacking import shown
 
 _Container: TypeAlias = dict[str, Any] | list[Any]
 
-_MOST_BYTES = 64 << 20
-_MOST_VALUES = 2_000_000  # each takes up to 200 bytes of memory; the nets of keras.applications have up to 64,000
-_DEEPEST = 100  # a model in a model takes three levels, a layer up to ten
-_FEW = 5
-_STRING = re.compile(r'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_FEW = 5  # names in a message
 
 # Records of plain values, which Keras turns into tensors, slices and the like.
 _VALUES = {"__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__"}
@@ -46,17 +49,6 @@ _VALUES |= {"TensorShape"}
 _ARRAYS = {"__numpy__", "__tensor__"}
 _DTYPE = re.compile(r"bool|bfloat16|float8_e[45]m[23](fn)?|(float|u?int|complex)\d{1,3}")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
-
-_KERAS = {"keras", "tf_keras", "tensorflow"}
-# Where nobody's own layers are: of these, a file can only want what they do.
-_NOBODYS = sys.stdlib_module_names | {"__builtins__", "absl", "cloudpickle", "dill", "h5py", "jax", "joblib", "numpy"}
-_NOBODYS |= {"pandas", "pil", "pip", "pkg_resources", "requests", "scipy", "setuptools", "sklearn", "torch", "urllib3"}
-
-_REFUSED = {name.casefold(): reason for name, reason in REFUSED.items()}
-_NOT_LISTED = (
-    "it is not among what zoo lets a file name: layers, operations, initializers and the like of Keras. If you know "
-    "and trust it, build the model in Python and load its weights alone"
-)
 
 
 def checked_config(
@@ -80,70 +72,23 @@ def checked_config(
     zoo.errors.UnsafeFileError: Refused x.h5 unread: layer 'f' is a 'Lambda' (at the top of its config): it holds \
 Python code, which runs when the model is loaded or used; build it from other layers, or write a class.
     """
-    config = _parsed(text, name)
+    config = parsed(text, name)
     if not isinstance(config.get("class_name"), str) or "config" not in config:
         raise IntegrityError(
             f"Expected the config of a Keras model in {name}, a record with class_name and config; found "
             f"{_listed(config)}. Save the model again with model.save()."
         )
     config.pop("training_config", None)
+    if "module" not in config and not (saved_by or "2").startswith("3"):
+        config = upgraded(config)
     judge = _Judge(name, registered, saved_by)
     judge.walk(config)
     judge.refuse_missing()
     return config
 
 
-# --- reading the JSON ---
-
-
-def _parsed(text: bytes | str, name: str) -> dict[str, Any]:
-    if len(text) > _MOST_BYTES:
-        raise UnsafeFileError(
-            f"Refused {name} unread: its config has {len(text):,} bytes; at most {_MOST_BYTES:,} are read."
-        )
-    try:
-        text = text.decode() if isinstance(text, bytes) else text
-        _refuse_excess(text, name)
-        found = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, name))
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(
-            f"Expected the config of a Keras model (JSON) in {name}; found text that is none ({error}). "
-            "Fetch or save the file again."
-        ) from error
-    if not isinstance(found, dict):
-        raise IntegrityError(
-            f"Expected the config of a Keras model in {name}, a JSON object; found a {type(found).__name__}."
-        )
-    return found
-
-
-def _refuse_excess(text: str, name: str) -> None:
-    """Refuses what would take too much memory, or too deep a stack, to parse or to walk."""
-    bare = _STRING.sub("", text)
-    values = bare.count(",") + bare.count("[") + bare.count("{")
-    depth = deepest = 0
-    for bracket in _BRACKET.finditer(bare):
-        depth += 1 if bracket[0] in "[{" else -1
-        deepest = max(deepest, depth)
-    for what, count, most in (("values", values, _MOST_VALUES), ("levels", deepest, _DEEPEST)):
-        if count > most:
-            raise UnsafeFileError(f"Refused {name} unread: its config has {count:,} {what}; at most {most:,} are read.")
-
-
 def _listed(config: dict[str, Any]) -> str:
     return f"one with {', '.join(map(shown, list(config)[:_FEW]))}" if config else "an empty one"
-
-
-def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise UnsafeFileError(
-            f"Refused {name} unread: its config says {shown(twice)} twice in one place, and readers disagree "
-            "about which counts."
-        )
-    return found
 
 
 # --- judging what it names ---
@@ -201,7 +146,7 @@ class _Judge:
         if self.newer:
             raise IntegrityError(
                 f"{self.name} was saved by Keras {shown(str(self.saved_by))}, newer than the "
-                f"{_installed_keras()} here, and needs what this version of zoo does not know: {_told(self.newer)}. "
+                f"{installed_keras()} here, and needs what this version of zoo does not know: {_told(self.newer)}. "
                 "Upgrade both (pip install --upgrade zoo-transfer keras), or save the model without it."
             )
         if self.custom:
@@ -219,7 +164,7 @@ class _Judge:
             self._refuse(record, place, "a name in it is no text")
         record.pop("compile_config", None)  # zoo never needs it, and Keras would build all that is in there
         class_name = record["class_name"]
-        if _is_like_refused(class_name) and record.get("registered_name") in (None, "", class_name):
+        if is_like_refused(class_name) and record.get("registered_name") in (None, "", class_name):
             self._refuse(record, place)
         if class_name == "function":
             self._judge_function(record, place)
@@ -243,7 +188,7 @@ class _Judge:
         plain = record.get("module") in ("builtins", "keras.activations")
         if not plain or record.get("registered_name") not in (None, "function", function):
             self._refuse(record, place)
-        if not isinstance(function, str) or not _is_name(function):
+        if not isinstance(function, str) or not is_name(function):
             self._refuse(record, place)
         if function not in ACTIVATIONS and function not in self.registered:
             self.custom.setdefault(function, self._where(record, place))
@@ -253,7 +198,7 @@ class _Judge:
         class_name = record["class_name"]
         if record.get("registered_name") not in (None, "", class_name):
             self._refuse(record, place, "it has two names, and which of them Keras takes depends on its place")
-        if class_name in self.registered and _is_name(class_name):
+        if class_name in self.registered and is_name(class_name):
             return
         if module := _missing_module(record):
             record |= {"module": module, "registered_name": class_name}
@@ -264,7 +209,7 @@ class _Judge:
 
     def _judge_class(self, record: dict[str, Any], module: str, place: _Place) -> None:
         class_name, also = record["class_name"], record.get("registered_name")
-        if _root(module) not in _KERAS:
+        if root(module) not in KERAS:
             self._judge_custom(record, module, place)
         elif class_name not in CLASSES.get(module, ()):
             self._judge_unknown(record, module, place)
@@ -276,13 +221,9 @@ class _Judge:
     def _judge_unknown(self, record: dict[str, Any], module: str, place: _Place) -> None:
         """Judges what Keras would look for in itself: it may be of another version."""
         class_name = record["class_name"]
-        if class_name in CLASSES.get(_of_keras_3(module), ()):
+        if class_name in CLASSES.get(of_keras_3(module), ()):
             self.older.setdefault(class_name, self._where(record, place))
-        elif (
-            module in CLASSES
-            and _CLASS.fullmatch(class_name)
-            and _version(self.saved_by) > _version(_installed_keras())
-        ):
+        elif module in CLASSES and _CLASS.fullmatch(class_name) and version(self.saved_by) > version(installed_keras()):
             self.newer.setdefault(class_name, self._where(record, place))
         else:
             self._refuse(record, place)
@@ -291,9 +232,9 @@ class _Judge:
         """Judges what may be a class of the user's own: it passes where it is registered."""
         class_name = record["class_name"]
         key = record.get("registered_name") or class_name
-        if _root(module) in _NOBODYS or not all(map(str.isidentifier, module.split("."))):
+        if root(module) in NOBODYS or not all(map(str.isidentifier, module.split("."))):
             self._refuse(record, place)
-        if not _is_name(key) or not class_name.rpartition(">")[2].isidentifier() or _is_like_refused(key):
+        if not is_name(key) or not class_name.rpartition(">")[2].isidentifier() or is_like_refused(key):
             self._refuse(record, place)
         if key not in self.registered:
             self.custom.setdefault(key, self._where(record, place))
@@ -306,8 +247,8 @@ class _Judge:
             if not kind or not isinstance(value, str) or value in NAMES[kind] or value in self.registered:
                 continue
             where = f"{_owned(place)}has the {kind} {shown(value)} ({place.below('config').below(key)})"
-            if not _is_name(value):
-                self._raise_unsafe(where, _NOT_LISTED)
+            if not is_name(value):
+                self._raise_unsafe(where, NOT_LISTED)
             self.custom.setdefault(value, where)
 
     def _where(self, record: dict[str, Any], place: _Place) -> str:
@@ -321,7 +262,7 @@ class _Judge:
         return f"{_owned(place)}{verb} a {shown(what)}{of} ({place})"
 
     def _refuse(self, record: dict[str, Any], place: _Place, reason: str = "") -> NoReturn:
-        self._raise_unsafe(self._where(record, place), reason or _reason(str(record["class_name"])))
+        self._raise_unsafe(self._where(record, place), reason or why_refused(str(record["class_name"])))
 
     def _raise_unsafe(self, where: str, reason: str) -> NoReturn:
         raise UnsafeFileError(f"Refused {self.name} unread: {where}: {reason}.")
@@ -362,49 +303,6 @@ def _missing_module(record: dict[str, Any]) -> str | None:
     if class_name in LAYERS and texts & LAYER_FUNCTIONS:
         return "keras.layers"
     return UNLISTED_LAYERS.get(class_name)
-
-
-def _is_name(text: str) -> bool:
-    """Returns whether somebody may have named a class or function so: `Name`, or `package>Name` once registered."""
-    package, _, name = text.rpartition(">")
-    usual = name.isidentifier() and not keyword.iskeyword(name) and not hasattr(builtins, name)
-    same = unicodedata.normalize("NFKC", text) == text and text.isprintable()
-    return usual and same and _root(package) not in _KERAS | _NOBODYS
-
-
-def _is_like_refused(class_name: str) -> bool:
-    return _plain(class_name) in _REFUSED
-
-
-def _reason(class_name: str) -> str:
-    return _REFUSED.get(_plain(class_name), _NOT_LISTED)
-
-
-def _plain(name: str) -> str:
-    """Returns a name without what could hide it from the eye, or from a list: case, forms of letters, spaces."""
-    letters = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(each for each in letters if each.isalnum() or each == "_")
-
-
-def _root(module: str) -> str:
-    return _plain(module.split(".")[0])
-
-
-def _of_keras_3(module: str) -> str:
-    """Returns where Keras 3 has what was in `module` of Keras 2."""
-    module = module.removeprefix("tf_")
-    return "keras.src.models.functional" if module.endswith(".engine.functional") else module
-
-
-def _version(text: str | None) -> tuple[int, ...]:
-    found = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", text or "")
-    return tuple(int(part or 0) for part in found.groups()) if found else ()
-
-
-def _installed_keras() -> str:
-    import importlib.metadata  # here, for the sake of a quick `zoo list`
-
-    return importlib.metadata.version("keras")
 
 
 def _told(missing: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Reads protobuf messages without the types they were written with, and tells by that which models' files are whole.
+"""Reads protobuf messages without the types they were written with. Which fields a model has, only its guard knows.
 
 A message is walked one level at a time, and nothing calls itself: how deep a file nests costs no stack. Files are read
 by position in bounded pieces and never mapped, for a mapped file that shrinks meanwhile ends the process.
@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.errors import IntegrityError, UnsafeFileError, UsageError
-from zoo.store.unpacking import Source, opened, shown
+from zoo.errors import IntegrityError, UnsafeFileError
+from zoo.store.guards.refusals import explained
+from zoo.store.unpacking import Source, opened
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WINDOW = 1 << 14
 _FIELDS = 1_000_000  # some seconds; the largest models of ordinary people have a fifth
-_DEPTH = 100  # what protobuf itself reads
 _LARGEST = (1 << 31) - 1  # bytes of one message, for every reader of protobuf
 _HIGHEST_NUMBER = (1 << 29) - 1
 _LONGEST_VARINT = 10
@@ -165,224 +165,22 @@ def level(wire: Wire, kinds: dict[int, int], start: int = 0, stop: int | None = 
 
 
 @contextmanager
-def explained(name: str, what: str) -> Iterator[None]:
-    """Adds to the cause of a refusal which file it is about, as what it was read, and what to do.
+def wire_of(path: Path, name: str, what: str) -> Iterator[Wire]:
+    """Opens a file that is one message, and explains what is refused while it is open.
 
     Args:
-        name: What the file is called.
+        path: The file.
+        name: What it is called in messages; empty: its path.
         what: What it should be, with its article: "an ONNX model".
+
+    Raises:
+        IntegrityError: It is empty, or larger than a message can be.
+        NotFoundError: There is no such file.
+        DiskError: It cannot be read.
     """
-    try:
-        yield
-    except UnsafeFileError as error:
-        raise UnsafeFileError(
-            f"Refused {name} before anything opened it: expected {what}, but {error}. Get another copy from where it "
-            "came from; if that is the same, look into it by hand before you use any of it."
-        ) from error
-    except IntegrityError as error:
-        raise IntegrityError(
-            f"{name} is damaged or something else: expected {what}, but {error}. Get it again from where it came "
-            "from, or export it again."
-        ) from error
-
-
-@contextmanager
-def _read(path: Path, name: str, what: str) -> Iterator[Wire]:
     with explained(name or str(path), what), opened(path) as source:
         if not source.size:
             raise IntegrityError("it is empty")
         if source.size > _LARGEST:
             raise IntegrityError(f"it has {source.size:,} bytes, and such a file has {_LARGEST:,} at most")
         yield Wire(source)
-
-
-# --- ONNX: onnx.proto of IR version 13 ---
-
-_ONNX_LEVEL = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES, 20: BYTES}
-_ONNX_LEVEL |= {25: BYTES}
-_FIRST_WITH_OPSETS = 3
-_EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
-# Where a message can hold tensors, or messages that do: by its kind and the number of the field.
-_ONNX_TREE = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
-    "node": {5: "attribute"},
-    "attribute": {
-        **{5: "tensor", 10: "tensor", 6: "graph", 11: "graph"},
-        **{22: "sparse tensor", 23: "sparse tensor"},
-    },
-    "sparse tensor": {1: "tensor", 2: "tensor"},
-}
-
-
-def check_onnx(path: Path, name: str = "") -> None:
-    """Sees whether a file is a whole ONNX model with all of its weights inside.
-
-    Raises:
-        IntegrityError: It is no ONNX model, or damaged.
-        UnsafeFileError: It nests deeper than protobuf reads, or has more fields than a model needs.
-        UsageError: It keeps weights in other files.
-    """
-    with _read(path, name, "an ONNX model") as wire:
-        refuse_other_than_onnx(wire)
-        outside = _first_outside(wire)
-    if outside is not None:
-        raise UsageError(
-            f"Expected an ONNX model that is one file; {name or path} keeps weights in other files (the first is "
-            f"{shown(outside)}), which this version does not accept. Make it one: model = onnx.load({path.name!r}), "
-            "then onnx.save(model, 'whole.onnx')."
-        )
-
-
-def refuse_other_than_onnx(wire: Wire) -> None:
-    """Sees whether the top level of a file is that of an ONNX model.
-
-    Raises:
-        IntegrityError: It is not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    found = level(wire, _ONNX_LEVEL)
-    if not found[1] or not found[7]:
-        raise IntegrityError("it has no IR version or no graph")
-    if found[1][-1].value >= _FIRST_WITH_OPSETS and not found[8]:
-        raise IntegrityError("it does not say of which operator sets it is")
-
-
-def _first_outside(wire: Wire) -> str | None:
-    """Returns the file that holds the first tensor kept outside of the model; "?" where it has no name."""
-    left = [("model", 0, wire.size, 1)]
-    while left:
-        kind, start, stop, depth = left.pop()
-        if depth > _DEPTH:
-            raise UnsafeFileError(f"it nests more than {_DEPTH} messages")
-        if kind == "tensor":
-            if (outside := _outside(wire, start, stop)) is not None:
-                return outside
-            continue
-        below = [field for field in wire.fields(start, stop) if field.number in _ONNX_TREE[kind]]
-        if any(field.wire != BYTES for field in below):
-            raise IntegrityError(f"a {kind} of it is damaged")
-        left += [(_ONNX_TREE[kind][each.number], each.start, each.stop, depth + 1) for each in reversed(below)]
-    return None
-
-
-def _outside(wire: Wire, start: int, stop: int) -> str | None:
-    is_outside, place = False, "?"
-    for field in wire.fields(start, stop):
-        if field.number == _DATA_LOCATION:
-            is_outside = is_outside or field.value == _EXTERNAL
-        elif field.number == _EXTERNAL_DATA and field.wire == BYTES:
-            pair = level(wire, {1: BYTES, 2: BYTES}, field.start, field.stop)
-            if pair[1] and pair[2] and wire.text(pair[1][-1]) == "location":
-                place = wire.text(pair[2][-1])
-    return place if is_outside else None
-
-
-# --- SavedModel: saved_model.proto, meta_graph.proto, graph.proto ---
-
-_SAVED_MODEL_VERSION = 1
-_META_GRAPH_LEVEL = dict.fromkeys(range(1, 8), BYTES)
-_GRAPH_LEVEL = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES}
-
-
-def check_saved_model(path: Path, name: str = "") -> None:
-    """Sees whether a file is a whole `saved_model.pb`, down to the graphs in it.
-
-    Raises:
-        IntegrityError: It is not, or is of a newer kind.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    with _read(path, name, "the graph of a SavedModel") as wire:
-        refuse_other_than_saved_model(wire)
-
-
-def refuse_other_than_saved_model(wire: Wire) -> None:
-    """Sees whether the first levels of a file are those of a SavedModel.
-
-    Raises:
-        IntegrityError: They are not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    found = level(wire, {1: VARINT, 2: BYTES})
-    version = found[1][-1].value if found[1] else 0
-    if version != _SAVED_MODEL_VERSION:
-        raise IntegrityError(f"it is of version {version}, and this program knows {_SAVED_MODEL_VERSION}")
-    if not found[2]:
-        raise IntegrityError("it has no graph")
-    for field in found[2]:
-        _refuse_other_than_meta_graph(wire, field.start, field.stop)
-
-
-def check_meta_graph(path: Path, name: str = "") -> None:
-    """Sees whether a file is the `.meta` of a TensorFlow checkpoint.
-
-    Raises:
-        IntegrityError: It is not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    with _read(path, name, "the graph beside a TensorFlow checkpoint") as wire:
-        _refuse_other_than_meta_graph(wire, 0, wire.size)
-
-
-def _refuse_other_than_meta_graph(wire: Wire, start: int, stop: int) -> None:
-    found = level(wire, _META_GRAPH_LEVEL, start, stop)
-    if not found[1] or not found[2]:
-        raise IntegrityError("a graph of it has no content")
-    for field in found[2]:
-        level(wire, _GRAPH_LEVEL, field.start, field.stop)
-
-
-def refuse_other_than_frozen_graph(wire: Wire) -> None:
-    """Sees whether the first levels of a file are those of a TensorFlow graph by itself.
-
-    Raises:
-        IntegrityError: They are not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    nodes = level(wire, _GRAPH_LEVEL)[1]
-    if not nodes:
-        raise IntegrityError("it has no node")
-    for node in nodes:
-        found = level(wire, {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: BYTES}, node.start, node.stop)
-        if not found[1] or not found[2]:
-            raise IntegrityError("a node of it has no name or no operation")
-
-
-# --- Caffe: caffe.proto ---
-
-_NET_LEVEL = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
-_LAYER, _OLD_LAYER = 100, 2  # numbers of the field; the older one may hold the oldest
-_LAYER_LEVEL = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 7: BYTES}
-_OLD_LAYER_LEVEL = {1: BYTES, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES}
-_OLDEST_LAYER_LEVEL = {1: BYTES, 2: BYTES, 50: BYTES}
-
-
-def check_caffemodel(path: Path, name: str = "") -> None:
-    """Sees whether a file is a whole caffemodel: a net with layers, of which at least one has weights.
-
-    Raises:
-        IntegrityError: It is not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    with _read(path, name, "the weights of a Caffe net") as wire:
-        refuse_other_than_caffemodel(wire)
-
-
-def refuse_other_than_caffemodel(wire: Wire) -> None:
-    """Sees whether the first levels of a file are those of a Caffe net with weights.
-
-    Raises:
-        IntegrityError: They are not.
-        UnsafeFileError: It has more fields than a model needs.
-    """
-    net = level(wire, _NET_LEVEL)
-    blobs = [blob for layer in net[_LAYER] for blob in level(wire, _LAYER_LEVEL, layer.start, layer.stop)[7]]
-    for layer in net[_OLD_LAYER]:
-        found = level(wire, _OLD_LAYER_LEVEL, layer.start, layer.stop)
-        blobs += found[6]
-        for oldest in found[1]:
-            blobs += level(wire, _OLDEST_LAYER_LEVEL, oldest.start, oldest.stop)[50]
-    if not blobs:
-        raise IntegrityError("it has no layer with weights")

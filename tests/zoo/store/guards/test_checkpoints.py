@@ -23,7 +23,8 @@ from model_files import (
 )
 
 from zoo.errors import IntegrityError, UnsafeFileError, ZooError
-from zoo.store.guards.checkpoints import Tensor, checkpoint_files, checkpoint_outline, checkpoint_prefix
+from zoo.store.guards.checkpoints import checkpoint_files, checkpoint_outline, checkpoint_prefix
+from zoo.store.guards.tensors import Tensor
 
 
 def told_by_tensorflow(prefix: Path) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -1,4 +1,4 @@
-"""What users offer: ordinary models of every format, files under wrong names, pickles, and damage by chance."""
+"""What users offer: ordinary models of every format, files under wrong names, and damage by chance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,18 +24,16 @@ from model_files import (
     PROTOTXT,
     bundle_entry,
     field,
+    file_of,
     mutated,
-    old_torch,
     onnx_graph,
     onnx_model,
     onnx_tensor,
     outside,
-    pickled,
     saved_by_tensorflow,
     saved_by_tensorflow_1,
     saved_model,
     table,
-    torch_zip,
     write_checkpoint,
 )
 
@@ -44,12 +41,6 @@ from zoo.errors import DiskError, IntegrityError, NotFoundError, UnsafeFileError
 from zoo.store.guards.formats import Offered, check_format, recognise
 
 HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(88)
-
-
-def file_of(path: Path, data: bytes = b"") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def zip_of(path: Path, *names: str) -> Path:
@@ -70,19 +61,6 @@ def refuses(error: type[ZooError], cause: str, *paths: Path) -> str:
         check_format(recognise(paths))
     assert str(caught.value).isprintable()
     return str(caught.value)
-
-
-@pytest.fixture
-def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a pickle of these tests makes when it is opened; and opening any, or a connection, fails at once."""
-
-    def fail(*arguments: Any, **named: Any) -> None:
-        raise AssertionError("a pickle was opened, or a connection")
-
-    monkeypatch.setattr(socket, "socket", fail)
-    for name in ("load", "loads", "Unpickler"):
-        monkeypatch.setattr(pickle, name, fail)
-    return tmp_path / "canary"
 
 
 # --- what is offered ---
@@ -391,132 +369,6 @@ def test_a_definition_that_is_no_text_is_refused(tmp_path: Path, data: bytes, ca
     refuses(IntegrityError, cause, definition, weights)
 
 
-# --- SavedModels ---
-
-
-def test_a06_a_saved_model_without_a_data_file_names_it(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path / "net")
-    (folder / "variables/variables.data-00000-of-00001").unlink()
-    refuses(IntegrityError, "data file 'variables.data-00000-of-00001' is missing", folder)
-
-
-def test_a06_a_saved_model_without_the_index_of_its_variables_says_so(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path / "net")
-    (folder / "variables/variables.index").unlink()
-    refuses(IntegrityError, "no index", folder)
-
-
-def test_a_saved_model_without_variables_passes(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path / "net")
-    shutil.rmtree(folder / "variables")
-    check_format(recognise([folder]))
-
-
-def test_x15_a_saved_model_whose_data_file_is_cut_short_is_refused(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path / "net")
-    data = folder / "variables/variables.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:10])
-    refuses(UnsafeFileError, "reaches to byte", folder)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "cause"),
-    [
-        pytest.param(lambda path: path.symlink_to("/etc/passwd"), "'assets/x' in it is a link", id="link"),
-        pytest.param(lambda path: path.symlink_to("/etc"), "'assets/x' in it is a link", id="link-to-a-folder"),
-        pytest.param(os.mkfifo, "'assets/x' in it is no file", id="pipe"),
-        pytest.param(lambda path: file_of(path.with_name("a\nb")), r"a\\nb.* not usable everywhere", id="odd-name"),
-        pytest.param(lambda path: file_of(path.with_name("aux.txt")), "a device on Windows", id="device-on-windows"),
-        pytest.param(
-            lambda path: [file_of(path.with_name(str(number))) for number in range(10_001)],
-            "more than 10,000",
-            id="many",
-        ),
-        pytest.param(lambda path: file_of(path.joinpath(*"d" * 70, "x")), "too deep", id="deep"),
-    ],
-)
-def test_a_saved_model_has_regular_files_with_usable_names_only(
-    tmp_path: Path, spoil: Callable[[Path], object], cause: str
-) -> None:
-    folder = saved_model(tmp_path / "net")
-    spoil(folder / "assets" / "x")
-    refuses(UnsafeFileError, cause, folder)
-
-
-def test_the_graph_of_a_saved_model_may_be_no_link(tmp_path: Path) -> None:
-    folder = saved_model(tmp_path / "net")
-    (folder / "saved_model.pb").rename(tmp_path / "elsewhere.pb")
-    (folder / "saved_model.pb").symlink_to(tmp_path / "elsewhere.pb")
-    refuses(UnsafeFileError, "'saved_model.pb' in it is a link", folder)
-
-
-# --- pickles ---
-
-PICKLES: list[Any] = [pytest.param(lambda path, at=at: pickled(path, at), id=f"protocol-{at}") for at in range(6)]
-PICKLES += [pytest.param(torch_zip, id="torch"), pytest.param(old_torch, id="torch-before-1.6")]
-HARMLESS: list[Any] = [
-    pytest.param(lambda path, at=at: pickle.dumps({"w": [1.0]}, at), id=f"harmless-{at}") for at in range(6)
-]
-
-
-@pytest.mark.parametrize("make", PICKLES)
-def test_x14_the_pickles_of_these_tests_bite_whoever_opens_them(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
-    data = make(tmp_path / "canary")
-    if data.startswith(b"PK"):
-        path = file_of(tmp_path / "net.pt", data)
-        with zipfile.ZipFile(path) as archive:
-            data = archive.read("archive/data.pkl")
-    file = file_of(tmp_path / "net.pkl", data).open("rb")
-    with file:
-        while file.peek(1):
-            pickle.load(file)
-    assert (tmp_path / "canary").exists()
-
-
-@pytest.mark.parametrize("make", [*PICKLES, *HARMLESS])
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("net.pkl", "net.pickle", "net.pt", "net.pth", "net.joblib", "pytorch_model.bin", "net.ckpt", "NET.PT", "net"),
-        *("net.h5", "net.keras", "net.npz", "net.onnx", "net.caffemodel", "net.pb", "net.pth.tar", "net.npy"),
-        "net.index",
-    ],
-)
-def test_x14_a_pickle_is_refused_under_every_name_and_nothing_in_it_runs(
-    tmp_path: Path, canary: Path, make: Callable[[Path], bytes], name: str
-) -> None:
-    path = file_of(tmp_path / name, make(canary))
-    message = refuses(UnsafeFileError, "A pickle runs code when it is opened; zoo opens none by design", path)
-    assert str(path) in message
-    assert "ONNX" in message
-    assert not canary.exists()
-
-
-@pytest.mark.parametrize("name", ["net.pkl", "net.pickle", "net.pt", "net.pth", "net.joblib"])
-def test_x14_the_name_of_a_pickle_is_enough(tmp_path: Path, name: str) -> None:
-    for data in (RANDOM, b"", HDF5):
-        with pytest.raises(UnsafeFileError, match="files are pickles") as caught:
-            recognise([file_of(tmp_path / name, data)])
-        assert caught.value.exit_code == 5
-
-
-def test_x14_a_pickle_beside_a_good_file_is_refused_too(tmp_path: Path, canary: Path) -> None:
-    good, evil = file_of(tmp_path / "d.prototxt", PROTOTXT), file_of(tmp_path / "n.caffemodel", pickled(canary, 4))
-    refuses(UnsafeFileError, "n.caffemodel unopened", good, evil)
-    assert not canary.exists()
-
-
-def test_x13_an_array_of_objects_is_refused_and_nothing_in_it_runs(tmp_path: Path, canary: Path) -> None:
-    from model_files import Bite
-
-    evil = np.array([Bite(canary)], dtype=object)
-    np.savez(tmp_path / "net.npz", evil=evil, allow_pickle=True)
-    np.save(tmp_path / "net.npy", evil, allow_pickle=True)
-    refuses(UnsafeFileError, "holds Python objects", tmp_path / "net.npz")
-    refuses(UnsafeFileError, "holds Python objects", tmp_path / "net.npy")
-    assert not canary.exists()
-
-
 def test_no_library_that_opens_models_is_loaded_by_the_guards(tmp_path: Path) -> None:
     paths = [npz_of(tmp_path / "net.npz"), file_of(tmp_path / "net.onnx", ONNX), saved_model(tmp_path / "folder")]
     paths.append(saved_by_tensorflow(tmp_path / "checkpoint"))
@@ -584,7 +436,7 @@ def damage(path: Path, chance: random.Random) -> list[Path]:
 
 def damaged_blocks(data: bytes, chance: random.Random) -> list[list[tuple[bytes, bytes]]]:
     """Returns the entries of a table, one of them damaged: a table made of them has right checksums."""
-    from zoo.store.guards.checkpoints import _table_entries
+    from zoo.store.guards.tables import table_entries
     from zoo.store.guards.wire import Wire
     from zoo.store.unpacking import Source
 
@@ -595,7 +447,7 @@ def damaged_blocks(data: bytes, chance: random.Random) -> list[list[tuple[bytes,
         def read_at(self, offset: int, length: int) -> bytes:
             return data[offset : offset + length]
 
-    entries = [(key, data[start:stop]) for key, start, stop in _table_entries(Wire(Bytes()))]
+    entries = [(key, data[start:stop]) for key, start, stop in table_entries(Wire(Bytes()))]
     at = chance.randrange(len(entries))
     key, value = entries[at]
     entries[at] = (mutated(key, chance), value) if chance.random() < 0.2 else (key, mutated(value, chance))
