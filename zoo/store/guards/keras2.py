@@ -48,6 +48,7 @@ _UNARY: dict[str, tuple[str, Record]] = {
         for function in (f"nn.{name}", f"math.{name}")
     },
 }
+_LARGEST = 1e30
 _CONSTANT = "_CONSTANT_VALUE"
 
 
@@ -85,6 +86,8 @@ def _with_what_is_left(name: str, config: Record) -> Record:
     left = {
         key: each for key, each in config.items() if key not in gone or (gone[key] is not _ANY and gone[key] != each)
     }
+    if name == "LeakyReLU" and "alpha" in left:
+        left["negative_slope"] = left.pop("alpha")
     if name.startswith("Random"):
         left.pop("rng_type", None)
     if isinstance(left.get("axis"), list) and len(left["axis"]) == 1:
@@ -97,17 +100,56 @@ def _as_graph(config: Record) -> Record:
     config = _without_slashes(config)
     config["layers"] = [_as_layer(layer) for layer in config["layers"]]
     config = _counted_from_zero(config)
+    config["layers"] = _with_input_layer([_with_tensors(layer) for layer in config["layers"]])
     for key in ("input_layers", "output_layers"):
         if isinstance(ends := config.get(key), list) and len(ends) == 1 and _is_tensor(ends[0]):
             config[key] = ends[0]  # Keras 3 would hand a list of one on as a list
     return config
 
 
+def _with_input_layer(layers: list[Any]) -> list[Any]:
+    """Returns the layers with an InputLayer of its own, where a Sequential model has the shape in its first layer."""
+    shapes = [
+        layer["config"].pop("batch_input_shape", None)
+        if _has_config(layer) and layer.get("class_name") != "InputLayer"
+        else None
+        for layer in layers
+    ]
+    if not layers or shapes[0] is None or "inbound_nodes" in layers[0]:
+        return layers
+    dtype = layers[0]["config"].get("dtype", "float32")
+    config = {"batch_shape": shapes[0], "dtype": dtype, "name": "input_layer"}
+    return [{"class_name": "InputLayer", "config": config}, *layers]
+
+
+def _with_tensors(layer: Any) -> Any:
+    """Returns a layer whose calls take tensors as named arguments, as attention does, with the calls of Keras 3."""
+    if not isinstance(layer, dict) or not isinstance(layer.get("inbound_nodes"), list):
+        return layer
+
+    def called(node: Any) -> Any:
+        match node:
+            case [[str(name), int(at), int(tensor), dict(options)]] if any(map(_is_tensor, options.values())):
+                return {
+                    "args": [_tensor([name, at, tensor])],
+                    "kwargs": {key: _tensor(each) if _is_tensor(each) else each for key, each in options.items()},
+                }
+            case _:
+                return node
+
+    return {**layer, "inbound_nodes": [called(node) for node in layer["inbound_nodes"]]}
+
+
+def _tensor(history: list[Any]) -> Record:
+    # Shape and kind are not looked at: the tensor is that of the layer which history names.
+    return {"class_name": "__keras_tensor__", "config": {"shape": [None], "dtype": "float32", "keras_history": history}}
+
+
 def _without_slashes(config: Record) -> Record:
     """Returns the configuration of a model in which no layer's name has a slash."""
-    taken = {layer.get("name") for layer in config["layers"] if isinstance(layer, dict)}
+    taken = {name for layer in config["layers"] if (name := _name(layer)) is not None}
     names: dict[str, str] = {}
-    for name in sorted(name for name in taken if isinstance(name, str) and "/" in name):
+    for name in sorted(name for name in taken if "/" in name):
         new = name.replace("/", "_")
         while new in taken:
             new += "_"
@@ -132,7 +174,7 @@ def _without_slashes(config: Record) -> Record:
 
 
 def _with_name(layer: Any, names: dict[str, str], renamed: Callable[[Any], Any]) -> Any:
-    if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
+    if not _has_config(layer):
         return layer
     mine = dict(layer, config=dict(layer["config"]))
     for record in (mine, mine["config"]):
@@ -145,11 +187,7 @@ def _with_name(layer: Any, names: dict[str, str], renamed: Callable[[Any], Any])
 
 def _counted_from_zero(config: Record) -> Record:
     """Returns the configuration with the calls of nested models counted from 0: in Keras 2, call 0 made them."""
-    nested = {
-        layer.get("name")
-        for layer in config["layers"]
-        if isinstance(layer, dict) and isinstance(layer.get("config"), dict) and "layers" in layer["config"]
-    }
+    nested = {_name(layer) for layer in config["layers"] if _has_config(layer) and "layers" in layer["config"]}
 
     def counted(value: Any) -> Any:
         match value:
@@ -172,7 +210,7 @@ def _counted_from_zero(config: Record) -> Record:
 
 def _as_layer(layer: Any) -> Any:
     """Returns the layer that does what a function of TensorFlow did; a record that is no such function as it is."""
-    if not isinstance(layer, dict) or layer.get("class_name") != "TFOpLambda":
+    if not _has_config(layer) or layer.get("class_name") != "TFOpLambda":
         return layer
     match layer.get("inbound_nodes"):
         case [[str(first), int(node), number, dict(options)]]:
@@ -191,6 +229,8 @@ def _as_layer(layer: Any) -> Any:
 
 def _made(function: Any, x: Any, options: Record) -> tuple[str, Record, list[Any]] | None:
     """Returns class, arguments and inputs of the layer that computes `function(x, **options)`; None: there is none."""
+    if not isinstance(function, str):
+        return None
     if function in _UNARY and not options and _is_tensor(x):
         kind, config = _UNARY[function]
         return kind, config, [x]
@@ -209,12 +249,21 @@ def _made(function: Any, x: Any, options: Record) -> tuple[str, Record, list[Any
     return "Rescaling", _rescaling(what, x) or {}, [y]
 
 
+def _has_config(layer: Any) -> bool:
+    return isinstance(layer, dict) and isinstance(layer.get("config"), dict)
+
+
+def _name(layer: Any) -> str | None:
+    name = layer.get("name") if isinstance(layer, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _rescaling(what: str, number: Any) -> Record | None:

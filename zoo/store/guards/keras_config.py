@@ -79,7 +79,7 @@ Python code, which runs when the model is loaded or used; build it from other la
             f"{_listed(config)}. Save the model again with model.save()."
         )
     config.pop("training_config", None)
-    if "module" not in config and not (saved_by or "2").startswith("3"):
+    if "module" not in config and (saved_by or "").split(".")[0] in ("1", "2"):
         config = upgraded(config)
     judge = _Judge(name, registered, saved_by)
     judge.walk(config)
