@@ -17,6 +17,7 @@ import argparse
 import collections
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from trials import GUARDS, IN_PYTHON, save_finding
+from guards import GUARDS, IN_PYTHON
+from trials import save_finding
 
 HERE = Path(__file__).resolve().parent
 
@@ -63,7 +65,9 @@ def watch(name: str, folder: Path, options: argparse.Namespace, minutes: float) 
             if case is None:
                 sys.exit(f"The process for {name} did not begin:\n{trace}")
             tally.outcomes["finding: the process died"] += 1
-            save_finding(options.out, f"{name} died {child.returncode} case {tally.cases - 1}", case, trace)
+            place_of_death = re.search(r'/([^/"]+)", line (\d+)', trace)
+            where = ":".join(place_of_death.groups()) if place_of_death else "nowhere"
+            save_finding(options.out, f"{name} died {child.returncode} {where}", case, trace)
         shutil.rmtree(place)
     tally.minutes = (time.time() - began) / 60
     return tally

@@ -6,7 +6,6 @@ It tells each file on its standard output, before (`case NUMBER PATH`) and after
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import importlib.util
 import os
@@ -14,32 +13,23 @@ import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from guards import GUARDS
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 90  # for one file; the guard of HDF5 may take 20 of processor time twice
 MEMORY = 4 << 30  # bytes more than the process has to begin with
 LONGEST_MESSAGE = 2000
 CASES = 500  # of a process that has TensorFlow in it, which never forgets all of a model
-
-
-@dataclass(frozen=True)
-class Guard:
-    """What is tried: the kinds of originals that it is given, and the function that is given their paths.
-
-    It raises a ZooError, or returns None, or who refused the file after the guard had let it pass.
-    """
-
-    kinds: tuple[str, ...]
-    run: Callable[[list[Path]], str | None]
-    has_tensorflow: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,115 +41,6 @@ class Target:
     offered: list[Path]
 
 
-# --- what is tried, and who reads the file then ---
-
-
-def _config(paths: list[Path]) -> None:
-    from zoo.store.guards.keras_config import checked_config
-
-    checked_config(paths[0].read_bytes(), paths[0].name, saved_by="3.99.0")
-
-
-def _format(paths: list[Path]) -> str:
-    """Returns the format of what passes."""
-    from zoo.store.guards.formats import check_format, recognise
-
-    offered = recognise(paths)
-    check_format(offered)
-    return offered.format
-
-
-def _checked(paths: list[Path]) -> None:
-    _format(paths)
-
-
-def _arrays(paths: list[Path]) -> str | None:
-    import numpy as np
-
-    from zoo.store.guards.arrays import npz_outline
-
-    if _format(paths) != "npz":
-        return None
-    told = [(shape, np.dtype(kind).str) for shape, kind in npz_outline(paths[0]).values()]
-    try:
-        with np.load(paths[0], allow_pickle=False) as arrays:
-            read = [(arrays[name].shape, arrays[name].dtype.str) for name in arrays.files]
-    except Exception as error:  # NumPy may refuse it for reasons of its own
-        return f"refused by NumPy ({type(error).__name__})"
-    assert read == told, f"NumPy reads {read}, the guard tells of {told}"
-    return None
-
-
-def _zip(paths: list[Path]) -> str | None:
-    import zipfile
-
-    from zoo.store.unpacking import Limits, Meter, opened
-    from zoo.store.zips import zip_entries
-
-    with opened(paths[0]) as source:
-        told = [b"".join(each.pieces) for each in zip_entries(source, Meter(1 << 30, "it unpacks to"), Limits())]
-    try:
-        with zipfile.ZipFile(paths[0]) as archive:
-            read = [archive.read(each) for each in archive.infolist()]
-    except Exception as error:
-        return f"refused by zipfile ({type(error).__name__})"
-    assert sorted(read) == sorted(told), f"zipfile reads {len(read)} members, the guard tells of {len(told)}"
-    return None
-
-
-def _hdf5(paths: list[Path]) -> str | None:
-    import h5py
-
-    from zoo.store.guards.hdf5 import hdf5_outline
-
-    outline = hdf5_outline(paths[0])
-    with h5py.File(paths[0]) as file:
-        for path in outline.attributes:
-            with contextlib.suppress(Exception):  # attributes that no model has may be of types that NumPy has not
-                dict(file[path or "/"].attrs)
-        try:
-            for path, told in outline.datasets.items():
-                found = file[path]
-                assert found.shape == told.shape, f"{path} has the shape {found.shape}, the guard tells of {told}"
-                found[()]
-        except (OSError, RuntimeError, KeyError) as error:  # as zoo.loading takes it
-            return f"refused by h5py ({type(error).__name__})"
-    return None
-
-
-def _archive(paths: list[Path]) -> None:
-    from zoo.store.guards.keras_archive import keras_archive
-
-    with keras_archive(paths[0]):
-        pass
-
-
-def _load(paths: list[Path]) -> None:
-    import keras
-
-    import zoo
-
-    zoo.load_model(paths[0])
-    keras.backend.clear_session()
-
-
-GUARDS = {
-    "keras_config": Guard(("config",), _config),
-    "arrays": Guard(("npz",), _arrays),
-    "checkpoints": Guard(("checkpoint",), _checked),
-    "wire": Guard(("onnx", "caffe", "savedmodel"), _checked),
-    "zip": Guard(("keras", "npz"), _zip),
-    "formats": Guard(("keras", "h5", "npz", "onnx", "caffe", "savedmodel", "checkpoint"), _checked),
-    "hdf5": Guard(("h5",), _hdf5),
-    "keras_archive": Guard(("keras",), _archive),
-    "load_model": Guard(("keras", "h5"), _load, has_tensorflow=True),
-}
-IN_PYTHON = ("keras_config", "arrays", "checkpoints", "wire", "zip", "formats")
-
-
-# --- how it is tried ---
-
-
 class Trial:
     """Tries one file after the other, and tells each before and after on a pipe that nothing else writes to."""
 
@@ -167,7 +48,7 @@ class Trial:
         self.name, self.guard, self.out = name, GUARDS[name], out
         self.originals, self.temporary = folder / "originals", folder / "tmp"
         self.targets = [each for kind in self.guard.kinds for each in _targets(self.originals / kind, folder / kind)]
-        self.broken_rules: list[str] = []
+        self.forbidden: list[str] = []
         self.pipe = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
         sys.addaudithook(self._watch)
@@ -176,7 +57,7 @@ class Trial:
         is_lister = event == "subprocess.Popen" and any("hdf5_lister" in str(each) for each in arguments[1])
         forbidden = ("socket.connect", "socket.getaddrinfo", "socket.bind", "os.system", "pickle.find_class")
         if event in forbidden or (event == "subprocess.Popen" and not is_lister):
-            self.broken_rules.append(f"{event}{arguments}")
+            self.forbidden.append(f"{event}{arguments}")
             raise AssertionError(f"{event}{arguments}")
 
     def run(self, number: int, target: Target, data: bytes) -> None:
@@ -187,8 +68,8 @@ class Trial:
         outcome, trace = self._outcome(target)
         seconds = time.perf_counter() - began
         faulthandler.cancel_dump_traceback_later()
-        if fault := self._broken_rule():
-            outcome, trace = f"finding {fault}", f"{fault}\n{trace}"
+        if faults := self._broken_rules():
+            outcome, trace = f"finding {faults[0]}", f"{faults}\n{trace}"
         if outcome.startswith("finding"):
             save_finding(self.out, f"{self.name} {outcome}", target.file, trace)
         print("done", f"{seconds:.3f}", outcome, file=self.pipe)
@@ -208,22 +89,22 @@ class Trial:
             return f"finding {type(error).__name__} {_place(error)}", traceback.format_exc()
         return f"pass, {refusal}" if refusal else "pass", ""
 
-    def _broken_rule(self) -> str:
-        """Returns which trace a file has left, and wipes it."""
+    def _broken_rules(self) -> list[str]:
+        """Returns which traces a file has left, and wipes them."""
         from hostile_hdf5 import PAST
 
-        left = list(self.temporary.iterdir())
+        told, self.forbidden = self.forbidden, []
+        if left := list(self.temporary.iterdir()):
+            told += ["left files behind", *map(str, left)]
         for path in left:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        told = self.broken_rules or [f"left {each.name}" for each in left]
-        self.broken_rules = []
         if (touched := self.originals / "touched").exists():
             touched.rmdir() if touched.is_dir() else touched.unlink()
-            told = ["touched the canary"]
+            told.insert(0, "touched the canary")
         if (secret := self.originals / "secret").stat().st_atime != PAST:
             os.utime(secret, (PAST, PAST))
-            told = ["read the canary"]
-        return told[0] if told else ""
+            told.insert(0, "read the canary")
+        return told
 
 
 def _targets(kind: Path, folder: Path) -> list[Target]:
@@ -260,12 +141,16 @@ class ForkedLister:
         assert spec and spec.loader
         spec.loader.exec_module(lister := importlib.util.module_from_spec(spec))
         reading, writing = os.pipe()
+        self._status: int | None = None
         self._pid = os.fork()
         if not self._pid:
-            os.dup2(writing, 1)
-            os.closerange(3, 256)
-            lister.main(*command[3:])
-            os._exit(0)
+            try:
+                os.dup2(writing, 1)
+                os.closerange(3, 256)
+                lister.main(*command[3:])
+                os._exit(0)
+            finally:
+                os._exit(1)
         os.close(writing)
         self.stdout = os.fdopen(reading, "rb")
 
@@ -274,13 +159,16 @@ class ForkedLister:
 
     def __exit__(self, *_: object) -> None:
         self.stdout.close()
+        self.wait()
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._status
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, 9)
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def work(name: str, folder: Path, out: Path, seed: str, first: int, until: float, coverage: bool) -> None:
@@ -293,12 +181,12 @@ def work(name: str, folder: Path, out: Path, seed: str, first: int, until: float
     import h5py  # noqa: F401
     from mutations import mutated
 
-    trial = Trial(name, folder, out)
-    chance = random.Random(f"{seed} {name} {first}")
-    if trial.guard.has_tensorflow:
+    if GUARDS[name].has_tensorflow:
         import zoo.loading  # noqa: F401
     else:
         subprocess.Popen = ForkedLister  # type: ignore[misc, assignment]
+    trial = Trial(name, folder, out)
+    chance = random.Random(f"{seed} {name} {first}")
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.RLIM_INFINITY))
     if coverage:

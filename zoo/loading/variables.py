@@ -39,8 +39,8 @@ def saved_shapes(outline: Outline) -> Counter[tuple[int, ...]]:
     )  # fmt: skip
 
 
-def shapes(model: keras.Model) -> Counter[tuple[int, ...]]:
-    """Returns how many weights of which shape a model has."""
+def shapes(model: keras.Layer) -> Counter[tuple[int, ...]]:
+    """Returns how many weights of which shape a model or layer has."""
     return Counter(tuple(weight.shape) for weight in model.weights)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from zoo.store.guards.hdf5 import hdf5_outline
 from zoo.store.guards.keras_archive import keras_archive
 from zoo.store.guards.keras_config import checked_config
 
-_LARGEST_TENSOR = 1 << 32  # numbers in one layer's output for one example
+_LARGEST_TENSOR = 1 << 28  # numbers in one layer's output for one example: 1 GiB of float32
 
 
 def is_whole_model(path: Path, name: str = "") -> bool:
@@ -47,11 +47,7 @@ def load_archive(path: Path, name: str = "") -> keras.Model:
     with keras_archive(path, name, registered=_registered()) as archive, explained(name, "model"):
         if archive.outline is None:
             raise IntegrityError(f"{name} has no weights in it. Save the model again: model.save({name!r})")
-        # Keras takes apart the dictionary that it is given.
-        config = copy.deepcopy(archive.config)
-        _refuse_larger(
-            lambda: keras.saving.deserialize_keras_object(config, safe_mode=True), saved_shapes(archive.outline), name
-        )
+        _refuse_larger(archive.config, _from_config, saved_shapes(archive.outline), name)
         return keras.saving.load_model(archive.folder, compile=False, safe_mode=True)
 
 
@@ -77,9 +73,9 @@ def load_whole_hdf5(path: Path, name: str = "") -> keras.Model:
     saved = saved_layers(outline, name)
     shapes = Counter(shape for layer in saved for shape in layer.shapes)
     with explained(name, "model"):
-        bare = _refuse_larger(lambda: _from_old_config(config), shapes, name)
-        found = paired(saved, bare, name)
+        _refuse_larger(config, _from_old_config, shapes, name)
         model = _from_old_config(config)
+        found = paired(saved, model, name)
     fill_from(path, model, found, name)
     return model
 
@@ -88,33 +84,65 @@ def _registered() -> Collection[str]:
     return frozenset(keras.saving.get_custom_objects())
 
 
-def _from_old_config(config: dict[str, Any]) -> keras.Model:
+def _from_config(config: dict[str, Any]) -> Any:
+    # Keras takes apart the dictionary that it is given.
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
+
+
+def _from_old_config(config: dict[str, Any]) -> Any:
     known = {"Sequential": keras.Sequential, "Functional": keras.Model, "Model": keras.Model}
     kind = known.get(config["class_name"]) or keras.saving.get_registered_object(config["class_name"])
     return kind.from_config(copy.deepcopy(config["config"]))
 
 
-def _refuse_larger(build: Callable[[], Any], found: Counter[tuple[int, ...]], name: str) -> keras.Model:
-    """Returns what `build` makes, without memory, if its weights are all `found` and its tensors are of a sane size."""
-    bare = without_memory(build)
+def _refuse_larger(
+    config: dict[str, Any], build: Callable[[dict[str, Any]], Any], found: Counter[tuple[int, ...]], name: str
+) -> None:
+    """Builds a model without memory; refuses it if its weights are not all `found`, or a tensor is beyond all measure.
+
+    Raises:
+        IntegrityError: The weights are another model's, or the configuration is of none.
+        UnsafeFileError: It would take more memory than any model does.
+    """
+    bare = without_memory(lambda: build(_without_normalization(config)))
     if not isinstance(bare, keras.Model):
         raise IntegrityError(f"{name} has no model in it, but a {type(bare).__name__}.")
-    missing = shapes(bare) - found
-    if missing:
+    if shapes(bare) - found:
         raise IntegrityError(other_variables(found, shapes(bare), bare, name))
-    for layer in bare.layers:
-        if (size := _largest_output(layer)) > _LARGEST_TENSOR:
+    for operation in _operations(bare):
+        if (size := _largest_output(operation)) > _LARGEST_TENSOR:
             raise UnsafeFileError(
-                f"{name}: layer {layer.name!r} puts out {size:,} numbers for one example, {layer.output.shape}; "
-                f"more than {_LARGEST_TENSOR:,} are refused."
+                f"{name}: layer {operation.name!r} puts out {size:,} numbers for one example; more "
+                f"than {_LARGEST_TENSOR:,} are refused. Its output is {operation.output.shape}."
             )
-    return bare
 
 
-def _largest_output(layer: Any) -> int:
+def _without_normalization(config: Any) -> Any:
+    """Returns a configuration with Identity for Normalization, which takes memory for its input as it is built."""
+    if isinstance(config, list):
+        return [_without_normalization(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    record = {key: _without_normalization(each) for key, each in config.items()}
+    if record.get("class_name") == "Normalization" and isinstance(record.get("config"), dict):
+        kept = {key: each for key, each in record["config"].items() if key in ("name", "dtype", "batch_input_shape")}
+        record |= {"class_name": "Identity", "config": kept}
+        record.pop("build_config", None)
+    return record
+
+
+def _operations(model: keras.Model) -> Iterator[Any]:
+    """Yields the layers and operations of a model, and of the models in it."""
+    for operation in getattr(model, "operations", model.layers):
+        yield operation
+        if isinstance(operation, keras.Model):
+            yield from _operations(operation)
+
+
+def _largest_output(operation: Any) -> int:
     """Returns how many numbers a layer puts out for one example, where sizes that vary count as 1."""
     try:
-        tensors = keras.tree.flatten(layer.output)
+        tensors = keras.tree.flatten(operation.output)
     except (AttributeError, ValueError):  # a layer that is called several times, or never
         return 0
     return max((math.prod(each or 1 for each in tensor.shape[1:]) for tensor in tensors), default=0)

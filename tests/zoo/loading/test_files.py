@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -64,7 +65,12 @@ def custom_net() -> keras.Model:
     return keras.Sequential([keras.Input((4,)), layers.Dense(3), Doubled()])
 
 
-NETS = [plain_net, nested_net, adapted_net, sequence_net, custom_net]
+def constant_net() -> keras.Model:
+    normalization = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])
+    return keras.Sequential([keras.Input((3,)), normalization, layers.Dense(2)])
+
+
+NETS = [plain_net, constant_net, nested_net, adapted_net, sequence_net, custom_net]
 
 
 def trained_a_little(net: keras.Model) -> keras.Model:
@@ -149,17 +155,40 @@ def test_x07_a_small_file_cannot_ask_for_terabytes(tmp_path: Path) -> None:
         zoo.load_model(edited(path, enlarge))
 
 
-def test_x07_a_small_file_cannot_put_out_terabytes(tmp_path: Path) -> None:
-    net = keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(3, 1), layers.ZeroPadding2D(2)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_x07_a_small_file_cannot_put_out_terabytes(nested: bool, tmp_path: Path) -> None:
+    parts = [keras.Input((4, 4, 3)), layers.Conv2D(3, 1), layers.ZeroPadding2D(2), layers.GlobalMaxPooling2D()]
+    net = keras.Sequential(parts)
+    net = keras.Sequential([keras.Input((4, 4, 3)), net]) if nested else net
     net.save(path := tmp_path / "net.keras")
 
     def enlarge(config: dict[str, Any]) -> None:
-        padding = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "ZeroPadding2D")
+        found = config["config"]["layers"]
+        found = found[-1]["config"]["layers"] if nested else found
+        padding = next(layer for layer in found if layer["class_name"] == "ZeroPadding2D")
         padding["config"]["padding"] = [[10**6, 10**6], [10**6, 10**6]]
         padding.pop("build_config", None)
 
     with pytest.raises(UnsafeFileError, match=r"zero_padding2d.*2000004, 2000004"):
         zoo.load_model(edited(path, enlarge))
+
+
+def test_x07_a_constant_is_not_spread_over_an_input_of_any_size(tmp_path: Path) -> None:
+    """Normalization does so as it is built: 2**29 numbers twice would be 4 GiB. Linux counts the peak in kB."""
+    net = keras.Sequential([keras.Input((4,)), layers.Normalization(mean=0.0, variance=1.0)])
+    net.save(path := tmp_path / "net.keras")
+
+    def enlarge(config: dict[str, Any]) -> None:
+        for layer in config["config"]["layers"]:
+            layer.pop("build_config", None)
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None, 2**29]
+        config["config"].pop("build_input_shape", None)
+        config.pop("build_config", None)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnsafeFileError, match="normalization.*536,870,912"):
+        zoo.load_model(edited(path, enlarge))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
