@@ -163,7 +163,7 @@ def test_a_shorter_side_keeps_the_proportions(turned: bool) -> None:
 
 @pytest.mark.parametrize("spec", [InputSpec((4, 4, 3), scale=None), InputSpec((4, 4, 3), color=None)])
 def test_what_nobody_published_is_not_guessed(spec: InputSpec) -> None:
-    with pytest.raises(DataError, match=r"Say it yourself: preprocessing=zoo\.InputSpec"):
+    with pytest.raises(DataError, match=r"Say it yourself: preprocessing=zoo\.InputSpec.*zoo add FILE --replace"):
         seen(RGB, spec)
 
 
