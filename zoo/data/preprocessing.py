@@ -41,9 +41,9 @@ def _refuse_unknown(spec: InputSpec) -> None:
     """Refuses a spec of which part is not known in numbers: a guess would give plausible, wrong pictures."""
     if spec.scale is None or spec.color is None:
         raise DataError(
-            "Its publisher, or who added it, does not say how this model wants pictures (colour order, scale, mean). Say "
-            "it yourself: preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...); or, for a model that you "
-            "added, once and for all: zoo add FILE --replace --preprocess HOW."
+            "Its publisher, or who added it, does not say how this model wants pictures (colour order, scale, mean). "
+            "Say it yourself: preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...); or, for a model that "
+            "you added, once and for all: zoo add FILE --replace --preprocess HOW."
         )
     if spec.mean_file and not spec.mean:
         raise DataError(
