@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import OfflineError, ZooError
 from zoo.loading import load_artifact
+from zoo.loading.variables import first_words
 from zoo.progress import Progress, Silent
 from zoo.registry import Entry, InputSpec, RecordedOutput, all_entries, find_entry
 from zoo.registry.recorded import DTYPES, MOST_VALUES
@@ -105,7 +106,7 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
         given = fixed_input(shape, dtype, seed, low, high)
         found, again = _output(model, given), _output(model, given)
     except Exception as error:  # layers may refuse sizes or numbers that look right from outside
-        return f"it does not compute {'x'.join(map(str, shape))} random numbers ({' '.join(str(error).split())[:200]})"
+        return f"it does not compute {'x'.join(map(str, shape))} random numbers ({first_words(error, 200)})"
     if not np.isfinite(found).all():
         return "its output is not finite"
     if np.abs(found - again).max() > tolerance(model) * max(_LEAST_SCALE, _rms(found)):

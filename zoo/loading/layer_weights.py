@@ -237,9 +237,15 @@ def _in_order(saved: SavedLayer, variables: Sequence[Any]) -> Sequence[Dataset]:
     return saved.weights
 
 
+def _alike(saved: str, wanted: str) -> bool:
+    """Returns whether numbers of both types are of one kind: floats, signed or unsigned integers, truth values."""
+    if "string" in (saved, wanted):
+        return False
+    return bool(np.dtype(saved).kind == np.dtype(keras.backend.standardize_dtype(wanted)).kind)
+
+
 def _fill(variable: Any, weight: Dataset, dataset: h5py.Dataset, what: str) -> None:
-    kind, wanted = np.dtype(weight.dtype).kind, np.dtype(keras.backend.standardize_dtype(variable.dtype)).kind
-    if kind != wanted:
+    if not _alike(weight.dtype, variable.dtype):
         raise IntegrityError(
             f"{what}: the weight {shown(variable.name)} is of type {weight.dtype}; {variable.dtype} was expected. "
             "Quantized weights, and bfloat16 (which HDF5 does not know), are not read: save the model in float32."

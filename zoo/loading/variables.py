@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import keras
 from zoo.errors import IntegrityError, ZooError
 from zoo.loading.layer_weights import weighted_layers
 from zoo.store.guards.hdf5 import Outline
+
+_BOLD = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def other_variables(found: Counter[Any], wanted: Counter[Any], model: keras.Model, name: str) -> str:
@@ -61,9 +64,10 @@ def explained(name: str, kind: str) -> Iterator[None]:
     except ZooError:
         raise
     except Exception as error:  # a layer of anybody's may raise anything
-        raise IntegrityError(f"{name} cannot be loaded as {kind} of Keras: {_first_lines(error)}") from error
+        raise IntegrityError(f"{name} cannot be loaded as {kind} of Keras: {first_words(error)}") from error
 
 
-def _first_lines(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 400 else f"{text[:400]}..."
+def first_words(error: Exception, most: int = 400) -> str:
+    """Returns what an error says on one line, without the codes by which Keras makes words bold on a terminal."""
+    text = "".join(each if each.isprintable() else "?" for each in " ".join(_BOLD.sub("", str(error)).split()))
+    return text if len(text) <= most else f"{text[:most]}..."

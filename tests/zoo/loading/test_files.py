@@ -250,3 +250,18 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         zoo.load_model(damaged)
 
     assert list(private.iterdir()) == []
+
+
+def test_what_keras_says_of_a_model_is_said_plainly(tmp_path: Path) -> None:
+    """Keras writes the first line of its reason in bold type, whatever it is written to."""
+    path = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((4,)), layers.Reshape((2, 2)), layers.Dense(3)]).save(path)
+
+    def misshape(config: dict[str, Any]) -> None:
+        reshape = next(each for each in config["config"]["layers"] if each["class_name"] == "Reshape")
+        reshape["config"]["target_shape"] = [3, 5]
+
+    with pytest.raises(IntegrityError, match=r"^net\.keras cannot be loaded as model of Keras: .*\(3, 5\)") as caught:
+        zoo.load_model(edited(path, misshape))
+    assert isinstance(caught.value.__cause__, ValueError) and "\x1b" in str(caught.value.__cause__)
+    assert str(caught.value).isprintable()
