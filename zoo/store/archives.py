@@ -22,6 +22,7 @@ __all__ = ["USUAL_LIMITS", "Kind", "Limits", "Member", "archive_kind", "extract"
 
 Kind = Literal["tar", "tar.gz", "zip"]
 USUAL_LIMITS = Limits()
+_FETCH_AGAIN = "Fetch it again; if it stays so, its publisher's copy is broken."
 
 _READERS = {"tar": tar_entries, "tar.gz": gzipped_tar_entries, "zip": zip_entries}
 
@@ -39,7 +40,12 @@ def archive_kind(path: Path) -> Kind | None:
 
 
 def extract(
-    archive: Path, folder: Path, limits: Limits = USUAL_LIMITS, progress: Progress | None = None, name: str = ""
+    archive: Path,
+    folder: Path,
+    limits: Limits = USUAL_LIMITS,
+    progress: Progress | None = None,
+    name: str = "",
+    remedy: str = _FETCH_AGAIN,
 ) -> tuple[Member, ...]:
     """Unpacks an archive into a new folder and returns its files, sorted by path.
 
@@ -52,6 +58,7 @@ def extract(
         limits: What the archive may ask for at most.
         progress: Told about the bytes of the archive that have been read.
         name: What the archive is called in messages; empty: its path.
+        remedy: What to do where it is damaged.
 
     Raises:
         UnsafeFileError: The archive holds links, devices, paths that lead elsewhere, more than `limits` allow, other
@@ -63,7 +70,7 @@ def extract(
     progress = progress or Silent()
     name = name or str(archive)
     hint = f"to unpack {name}, free some space or choose another folder (ZOO_HOME)"
-    with opened(archive, progress) as source, _explained(name):
+    with opened(archive, progress) as source, _explained(name, remedy):
         read = _READERS[_kind(source) or _refuse(source)]
         meter = Meter(limits.unpacked(source.size), "for its size it unpacks to")
         with new_target(folder, limits, hint) as target:
@@ -77,7 +84,7 @@ def extract(
 
 
 @contextmanager
-def _explained(archive: str) -> Iterator[None]:
+def _explained(archive: str, remedy: str) -> Iterator[None]:
     """Adds to the cause of a refusal which archive it is about, what became of it, and what to do."""
     try:
         yield
@@ -87,10 +94,7 @@ def _explained(archive: str) -> Iterator[None]:
             "if it is the same, look into it by hand before you use any of it."
         ) from error
     except IntegrityError as error:
-        raise IntegrityError(
-            f"Cannot unpack {archive}: {error}. Nothing of it was kept. Fetch it again; if it stays "
-            "so, its publisher's copy is broken."
-        ) from error
+        raise IntegrityError(f"Cannot unpack {archive}: {error}. Nothing of it was kept. {remedy}") from error
 
 
 def _kind(source: Source) -> Kind | None:

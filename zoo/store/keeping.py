@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zoo.errors import BusyError, DiskError, IntegrityError, NotFoundError, UnsafeFileError, UsageError
 from zoo.files import disk_errors, make_folder, temporary_name
@@ -37,6 +38,7 @@ from zoo.store.unpacking import shown
 
 _PIECE = 1 << 20
 _TRIES = 5
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block
 _HINT = "free some space (zoo gc --all, zoo rm NAME), or set ZOO_HOME to a larger disk"
 
 
@@ -211,9 +213,7 @@ def _copy(file: Own, folder: Path, progress: Progress) -> Copy:
 
 
 def _archived(paths: dict[str, Path], progress: Progress) -> Iterator[bytes]:
-    return tar_pieces(
-        (name, _size(path), _pieces(path, progress, follow=False)) for name, path in sorted(paths.items())
-    )
+    return tar_pieces((name, _size(path), _pieces(path, progress, name)) for name, path in sorted(paths.items()))
 
 
 def _unpacked(file: Own, copy: Copy, progress: Progress) -> Copy:
@@ -221,13 +221,13 @@ def _unpacked(file: Own, copy: Copy, progress: Progress) -> Copy:
     if isinstance(file.paths, Path):
         return copy
     folder = copy.path.with_name("members")
-    extract(copy.path, folder, progress=progress, name=copy.name)
+    extract(copy.path, folder, progress=progress, name=copy.name, remedy="Save it again.")
     return Copy(copy.name, copy.path, copy.sha256, copy.bytes, folder)
 
 
-def _pieces(path: Path, progress: Progress, *, follow: bool = True) -> Iterator[bytes]:
+def _pieces(path: Path, progress: Progress, member: str = "") -> Iterator[bytes]:
     """Yields the whole of a file of the user's, and refuses one that somebody writes to meanwhile."""
-    with _opened(path, follow) as descriptor:
+    with _opened(path, member) as descriptor:
         before, place = os.fstat(descriptor), 0
         while piece := _read(descriptor, path, place):
             place += len(piece)
@@ -242,20 +242,41 @@ def _pieces(path: Path, progress: Progress, *, follow: bool = True) -> Iterator[
 
 
 @contextlib.contextmanager
-def _opened(path: Path, follow: bool) -> Iterator[int]:
+def _opened(path: Path, member: str) -> Iterator[int]:
     with _reading(path):
-        if not follow and path.is_symlink():
-            raise UnsafeFileError(
-                f"{shown(str(path))} is a symbolic link, and of a folder only what lies in it is kept. Copy the folder "
-                "with what its links lead to (cp -rL), and add the copy."
-            )
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+        descriptor = _open_member(path, member) if member else os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsafeFileError(f"{shown(str(path))} is no regular file; only such are kept. Give the path of one.")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_member(path: Path, member: str) -> int:
+    """Opens a file of a folder by its path in it: neither it nor a folder on the way there may be a link.
+
+    Nothing is looked at by its name first: what is there may be another thing a moment later.
+    """
+    parts = PurePosixPath(member).parts
+    if path.parts[-len(parts) :] != parts:  # it is called otherwise in the archive
+        parts = (path.name,)
+    folder = os.open(path.parents[len(parts) - 1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            outer = folder
+            folder = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=outer)
+            os.close(outer)
+        return os.open(parts[-1], _FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise UnsafeFileError(
+            f"{shown(str(path))} is a symbolic link, or lies behind one, and of a folder only what lies in it is kept. "
+            "Copy the folder with what its links lead to (cp -rL), and add the copy."
+        ) from error
+    finally:
+        os.close(folder)
 
 
 def _size(path: Path) -> int:

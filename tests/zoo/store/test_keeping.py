@@ -301,6 +301,44 @@ def test_a_link_to_a_file_is_followed_but_none_inside_a_folder(mine: Path, home:
     assert sorted(own_entries()) == ["net"]
 
 
+@pytest.mark.parametrize("place", ["the file", "its folder"])
+def test_a_link_that_is_put_into_a_folder_as_it_is_copied_is_not_followed(
+    place: str, mine: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks first and opens then opens what was put there between: here, as the file is measured."""
+    secret = Path("secret")
+    secret.mkdir()
+    (secret / "x").write_bytes(bytes(9))
+    inside = Path("net/variables")
+    inside.mkdir(parents=True)
+    (inside / "x").write_bytes(bytes(9))
+    real = keeping._pieces
+
+    def pieces(path: Path, *arguments: Any, **options: Any) -> Iterator[bytes]:
+        if place == "the file":
+            (inside / "x").unlink()
+            (inside / "x").symlink_to(Path("secret/x").absolute())
+        else:
+            inside.rename("net/was")
+            inside.symlink_to(secret.absolute())
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(keeping, "_pieces", pieces)
+    with pytest.raises(UnsafeFileError, match="symbolic link, or lies behind one"):
+        kept("folder", Own("net.tar", {"variables/x": inside / "x"}), member="variables")
+
+    assert (unfinished(home), blobs_in(home)) == ([], [])
+
+
+def test_a_folder_behind_a_link_is_kept(mine: Path, home: Path) -> None:
+    Path("real").mkdir()
+    Path("real/net").write_bytes(DATA)
+    Path("link").symlink_to("real")
+    kept("net", Own("net.tar", {"net": Path("link/net")}), member="net")
+
+    assert "net" in own_entries()
+
+
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is written to"])
 @pytest.mark.parametrize("archive", [False, True])
 def test_a_file_that_changes_while_it_is_copied(

@@ -24,23 +24,34 @@ _MOST_TEXTS = 5_000_000  # some seconds
 _LARGEST_INDEX = 64 << 20
 _HEADER_LEVEL = {1: VARINT, 2: VARINT, 3: BYTES}
 _ENTRY_LEVEL = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
+_ITEMS = dict(DTYPES.values())  # bytes of one number, by the name of the type
+_OF_ANY_LENGTH = {DTYPES[STRING][0], DTYPES[VARIANT][0]}
 _PIECE = b"\0"  # begins the key of a piece of a partitioned tensor
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What an index tells: how many data files, the tensors, those of them in pieces, and the pieces of all."""
+    """What an index tells: how many data files, the tensors, those of them in pieces, and the pieces of all.
+
+    Attributes:
+        shards: How many data files there are.
+        tensors: By name.
+        in_pieces: Of tensors in pieces: how many.
+        pieces: All that lies in the data files, a tensor in one piece too, by the name of the tensor.
+        parents: The names of which there are pieces.
+    """
 
     shards: int
     tensors: dict[str, Tensor]
     in_pieces: dict[str, int]
     pieces: list[tuple[str, Tensor]]
+    parents: set[str]
 
     def tensor(self, name: str) -> Tensor:
         """Returns a tensor with the place of its bytes.
 
         Raises:
-            UnsafeFileError: Its pieces are not what it is made of.
+            UnsafeFileError: Its pieces are not what it is made of: their number, types, numbers or bytes.
         """
         tensor = self.tensors[name]
         if name not in self.in_pieces:
@@ -49,9 +60,13 @@ class Bundle:
         elements = sum(math.prod(piece.shape) for piece in pieces)
         if len(pieces) != self.in_pieces[name] or elements != math.prod(tensor.shape):
             raise UnsafeFileError(f"the pieces of tensor {shown(name)} do not make up its shape {tensor.shape}")
-        return Tensor(
+        if others := sorted({piece.dtype for piece in pieces} - {tensor.dtype}):
+            raise UnsafeFileError(f"tensor {shown(name)} is of type {tensor.dtype}, and a piece of it of {others[0]}")
+        whole = Tensor(
             tensor.shape, tensor.dtype, pieces[0].shard, pieces[0].offset, sum(piece.bytes for piece in pieces)
         )
+        _refuse_bad_bytes(whole, name)
+        return whole
 
     @functools.cached_property
     def _pieces_of(self) -> dict[str, list[Tensor]]:
@@ -75,9 +90,11 @@ def read_bundle(index: Path) -> Bundle:
             raise UnsafeFileError(f"it has more than {_LARGEST_INDEX:,} bytes")
         wire = Wire(source)
         entries = table_entries(wire)
-        bundle = Bundle(_shard_count(wire, *table_header(entries)), {}, {}, [])
+        bundle = Bundle(_shard_count(wire, *table_header(entries)), {}, {}, [], set())
         for key, start, stop in entries:
             _add_entry(bundle, wire, key, level(wire, _ENTRY_LEVEL, start, stop))
+        if strays := sorted(bundle.parents - bundle.in_pieces.keys()):
+            raise UnsafeFileError(f"it has pieces of tensor {shown(strays[0])}, and no such tensor in pieces")
         return bundle
 
 
@@ -101,9 +118,11 @@ def _add_entry(bundle: Bundle, wire: Wire, key: bytes, entry: dict[int, list[Fie
     if entry[7] and not is_piece:
         bundle.in_pieces[name] = len(entry[7])
     else:
-        _refuse_bad_size(tensor, number, name, bundle.shards)
+        _refuse_bad_place(tensor, name, bundle.shards)
         bundle.pieces.append((name, tensor))
-    if not is_piece:
+    if is_piece:
+        bundle.parents.add(name)
+    else:
         bundle.tensors[name] = tensor
 
 
@@ -115,14 +134,18 @@ def _name_of_piece(key: bytes) -> bytes:
     return name.replace(b"\0\xff", b"\0").replace(b"\xff\0", b"\xff")
 
 
-def _refuse_bad_size(tensor: Tensor, number: int, name: str, shards: int) -> None:
-    dtype, item = DTYPES[number]
-    claimed = math.prod(tensor.shape) * item
+def _refuse_bad_place(tensor: Tensor, name: str, shards: int) -> None:
     if tensor.offset < 0 or tensor.bytes < 0 or not 0 <= tensor.shard < shards:
         raise UnsafeFileError(f"tensor {shown(name)} lies outside of all files")
-    if claimed != tensor.bytes and not (number in (STRING, VARIANT) and claimed < tensor.bytes):
+    _refuse_bad_bytes(tensor, name)
+
+
+def _refuse_bad_bytes(tensor: Tensor, name: str) -> None:
+    claimed = math.prod(tensor.shape) * _ITEMS[tensor.dtype]
+    if claimed != tensor.bytes and not (tensor.dtype in _OF_ANY_LENGTH and claimed < tensor.bytes):
         raise UnsafeFileError(
-            f"tensor {shown(name)} claims {claimed:,} bytes (shape {tensor.shape}, {dtype}) and has {tensor.bytes:,}"
+            f"tensor {shown(name)} claims {claimed:,} bytes (shape {tensor.shape}, {tensor.dtype}) and has "
+            f"{tensor.bytes:,}"
         )
 
 

@@ -1,8 +1,9 @@
 """Rewrites the configuration of a model that Keras 2 saved as Keras 3 says the same. JSON in, JSON out; judged later.
 
 Keras 3 reads most of it as it is. It refuses arguments that have gone, also where they stand at the value that meant
-nothing; names with slashes; and the layers into which Keras 2 put TensorFlow's functions (`x + y`, `x / 127.5`). What
-has no equal in Keras 3 is left as it is, and refused by who judges it.
+nothing; names with slashes; and the layers into which Keras 2 put TensorFlow's functions (`x + y`, `x / 127.5`). It
+takes "hard_sigmoid" for another function than Keras 2 did: that is the only name of an activation whose meaning has
+changed (Keras 2.21 and 3.15 compared). What has no equal in Keras 3 is left as it is, and refused by who judges it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ Record = dict[str, Any]
 
 _ANY = object()
 _CONVOLUTION = {"groups": 1, "kernel_initializer": _ANY, "kernel_regularizer": None, "kernel_constraint": None}
+_CONVOLUTIONAL_LSTMS = tuple(f"ConvLSTM{rank}D" for rank in (1, 2, 3))
 # Arguments that Keras 3 has no more, with the value that means what Keras 3 always does.
 _GONE: dict[str, Record] = {
     **{f"DepthwiseConv{rank}D": {"groups": 1} for rank in (1, 2)},
     **{f"SeparableConv{rank}D": _CONVOLUTION for rank in (1, 2)},
     **{f"Conv{rank}DTranspose": {"groups": 1} for rank in (1, 2, 3)},
-    **{f"ConvLSTM{rank}D": {"time_major": False} for rank in (1, 2, 3)},
+    **{name: {"time_major": False} for name in _CONVOLUTIONAL_LSTMS},
     **{name: {"time_major": False} for name in ("LSTM", "GRU", "SimpleRNN", "RNN")},
     "MultiHeadAttention": {
         "query_shape": _ANY,
@@ -48,6 +50,13 @@ _UNARY: dict[str, tuple[str, Record]] = {
         for function in (f"nn.{name}", f"math.{name}")
     },
 }
+# The name under which `zoo.loading` registers what Keras 2 called hard_sigmoid.
+_HARD_SIGMOID = {
+    "module": "builtins",
+    "class_name": "function",
+    "config": "zoo>keras2_hard_sigmoid",
+    "registered_name": "function",
+}
 _LARGEST = 1e30
 _CONSTANT = "_CONSTANT_VALUE"
 
@@ -59,8 +68,33 @@ def upgraded(config: Record) -> Record:
     >>> upgraded({"class_name": "Sequential", "config": {"layers": [layer]}})["config"]["layers"][0]["config"]
     {'units': 3}
     """
-    found: Record = _rewritten(config)
+    found: Record = with_old_meanings(_rewritten(config))
     return found
+
+
+def with_old_meanings(value: Any) -> Any:
+    """Returns a configuration of Keras 2 with what Keras 3 would read, but take for something else, said its way.
+
+    >>> with_old_meanings({"class_name": "ThresholdedReLU", "config": {"theta": 0.5}})
+    {'class_name': 'ReLU', 'config': {'threshold': 0.5}}
+    """
+    if isinstance(value, list):
+        return [with_old_meanings(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    record = {key: with_old_meanings(each) for key, each in value.items()}
+    name, config = record.get("class_name"), record.get("config")
+    if not isinstance(name, str) or not isinstance(config, dict):
+        return record
+    if name == "ThresholdedReLU":
+        record["class_name"] = "ReLU"
+        config["threshold"] = config.pop("theta", 1.0)
+    if name in _CONVOLUTIONAL_LSTMS:
+        config.setdefault("recurrent_activation", "hard_sigmoid")
+    for key, each in config.items():
+        if each == "hard_sigmoid" and (key == "activation" or key.endswith("_activation")):
+            config[key] = dict(_HARD_SIGMOID)
+    return record
 
 
 def _rewritten(value: Any) -> Any:

@@ -35,6 +35,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 LIMITS = Limits(members=1_000, depth=16, allowance=64 << 20)
 _MOST_METADATA = 64 << 10
 _HEAD = 1 << 12
+_SAVE_AGAIN = "Save it again: model.save()"  # no publisher's file in the registry is such an archive
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _new_folder() -> Path:
 def _unpacked(path: Path, folder: Path, name: str) -> set[str]:
     """Unpacks the archive and returns the paths of its files."""
     try:
-        return {member.path for member in extract(path, folder, LIMITS, name=name)}
+        return {member.path for member in extract(path, folder, LIMITS, name=name, remedy=_SAVE_AGAIN)}
     except IntegrityError as error:
         raise IntegrityError(f"Expected a whole Keras archive (.keras). {error}") from error
 

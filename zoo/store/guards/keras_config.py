@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
-from zoo.errors import IntegrityError, UnsafeFileError
-from zoo.store.guards.keras2 import upgraded
+from zoo.errors import IntegrityError, MissingClassError, UnsafeFileError
+from zoo.store.guards.keras2 import upgraded, with_old_meanings
 from zoo.store.guards.keras_json import parsed
 from zoo.store.guards.keras_names import (
     ACTIVATIONS,
@@ -21,6 +21,7 @@ from zoo.store.guards.keras_names import (
     CLASSES,
     LAYER_FUNCTIONS,
     LAYERS,
+    LAYERS_OF_KERAS_2,
     NAMES,
     UNLISTED_LAYERS,
     UNLISTED_OPERATIONS,
@@ -79,8 +80,8 @@ Python code, which runs when the model is loaded or used; build it from other la
             f"{_listed(config)}. Save the model again with model.save()."
         )
     config.pop("training_config", None)
-    if "module" not in config and (saved_by or "").split(".")[0] in ("1", "2"):
-        config = upgraded(config)
+    if (saved_by or "").split(".")[0] in ("1", "2"):
+        config = with_old_meanings(config) if "module" in config else upgraded(config)
     judge = _Judge(name, registered, saved_by)
     judge.walk(config)
     judge.refuse_missing()
@@ -121,7 +122,8 @@ class _Judge:
     saved_by: str | None
     custom: dict[str, str] = field(default_factory=dict)  # custom objects, and where the first of each stands
     newer: dict[str, str] = field(default_factory=dict)  # classes that a newer Keras has
-    older: dict[str, str] = field(default_factory=dict)  # classes that only Keras 2 has
+    older: dict[str, str] = field(default_factory=dict)  # classes that Keras 2 had elsewhere
+    gone: dict[str, str] = field(default_factory=dict)  # layers that only Keras 2 has
 
     def walk(self, config: dict[str, Any]) -> None:
         """Judges every record in `config`, and drops from each what `compile` was given."""
@@ -138,6 +140,12 @@ class _Judge:
 
     def refuse_missing(self) -> None:
         """Raises where Keras here could not build the model: something that it names is not there."""
+        if self.gone:
+            raise IntegrityError(
+                f"{self.name} has what only Keras 2 had: {_told(self.gone)}. Use in Keras 3 "
+                f"{'; '.join(LAYERS_OF_KERAS_2[name] for name in self.gone)}. Rebuild the model so and train it, or "
+                "use this one with Keras 2 (tf_keras)."
+            )
         if self.older:
             raise IntegrityError(
                 f"{self.name} was saved by Keras 2, and Keras 3 cannot read that: {_told(self.older)}. Load it with "
@@ -150,7 +158,7 @@ class _Judge:
                 "Upgrade both (pip install --upgrade zoo-transfer keras), or save the model without it."
             )
         if self.custom:
-            raise IntegrityError(
+            raise MissingClassError(
                 f"{self.name} needs custom objects that are not there: {_told(self.custom)}. zoo imports no code that "
                 "a file names. From Python, import the code that defines them, registered with "
                 "@keras.saving.register_keras_serializable(package=...), before zoo.load_model."
@@ -204,6 +212,8 @@ class _Judge:
             record |= {"module": module, "registered_name": class_name}
         if class_name in BARE or module:
             self._judge_names(record, place)
+        elif class_name in LAYERS_OF_KERAS_2:
+            self.gone.setdefault(class_name, self._where(record, place))
         else:
             self._judge_custom(record, "__main__", place)
 
@@ -223,6 +233,8 @@ class _Judge:
         class_name = record["class_name"]
         if class_name in CLASSES.get(of_keras_3(module), ()):
             self.older.setdefault(class_name, self._where(record, place))
+        elif class_name in LAYERS_OF_KERAS_2 and module == "keras.layers":
+            self.gone.setdefault(class_name, self._where(record, place))
         elif module in CLASSES and _CLASS.fullmatch(class_name) and version(self.saved_by) > version(installed_keras()):
             self.newer.setdefault(class_name, self._where(record, place))
         else:

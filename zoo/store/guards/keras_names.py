@@ -22,17 +22,29 @@ LAYERS = _names(
     Dense DepthwiseConv1D DepthwiseConv2D Discretization Dot Dropout ELU EinsumDense Embedding Equalization Flatten GRU
     GRUCell GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
     GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention
-    GroupedQueryAttention Identity InputLayer LSTM LSTMCell LayerNormalization LeakyReLU Masking MaxNumBoundingBoxes
-    MaxPooling1D MaxPooling2D MaxPooling3D Maximum MelSpectrogram Minimum MixUp MultiHeadAttention Multiply
-    Normalization PReLU Permute Pipeline RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration
-    RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur
-    RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation
-    RandomSharpness RandomShear RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing
-    ReversibleEmbedding STFTSpectrogram SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax Solarization
-    SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract TimeDistributed
-    UnitNormalization UpSampling1D UpSampling2D UpSampling3D Wrapper ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    GroupedQueryAttention HashedCrossing Hashing Identity InputLayer LSTM LSTMCell LayerNormalization LeakyReLU Masking
+    MaxNumBoundingBoxes MaxPooling1D MaxPooling2D MaxPooling3D Maximum MelSpectrogram Minimum MixUp MultiHeadAttention
+    Multiply Normalization PReLU Permute Pipeline RMSNormalization RNN RandAugment RandomBrightness
+    RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip
+    RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation
+    RandomSaturation RandomSharpness RandomShear RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape
+    Resizing ReversibleEmbedding STFTSpectrogram SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax
+    Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
+    TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D Wrapper ZeroPadding1D ZeroPadding2D
+    ZeroPadding3D
     """
 )
+
+# Layers that Keras 2 had and Keras 3 has not, with what to use instead. ThresholdedReLU is rewritten (`keras2`).
+LAYERS_OF_KERAS_2 = {
+    "LocallyConnected1D": "for LocallyConnected1D a Conv1D, which shares its kernel, or a Dense over all positions",
+    "LocallyConnected2D": "for LocallyConnected2D a Conv2D, which shares its kernel, or a Dense over all positions",
+    "DenseFeatures": "for DenseFeatures the layers of preprocessing (Normalization, CategoryEncoding, Embedding)",
+    "RandomHeight": "for RandomHeight, which changes training alone, nothing, or RandomZoom",
+    "RandomWidth": "for RandomWidth, which changes training alone, nothing, or RandomZoom",
+    "CuDNNGRU": "for CuDNNGRU a GRU",
+    "CuDNNLSTM": "for CuDNNLSTM an LSTM",
+}
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 

@@ -66,13 +66,18 @@ def _status(path: Path) -> os.stat_result | None:
 
 def missing(path: Path) -> NotFoundError:
     """Returns the error for a path of nothing: where its link leads, or what is called nearly so beside it."""
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114  Path.is_symlink() raises where a name is too long
         return NotFoundError(f"{path} is a link to {shown(os.fspath(path.readlink()))}, where nothing is.")
     folder = path.parent
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry, _ in zip(entries, range(_MOST_NEIGHBOURS), strict=False)]
     except OSError:
-        return NotFoundError(f"There is no {path}, nor can its folder {folder} be listed.")
-    near = nearest_names(path.name, [name for name in names if name.isprintable()])
-    return NotFoundError(f"There is no {path.name} in {folder}.{near}")
+        return NotFoundError(f"There is no {_told(str(path))}, nor can its folder {folder} be listed.")
+    alike = [name for name in names if name.isprintable() and nearest_names(path.stem, [Path(name).stem])]
+    where = "this folder" if folder == Path() else str(folder.resolve())
+    return NotFoundError(f"There is no {_told(path.name)} in {where}.{nearest_names(path.name, alike)}")
+
+
+def _told(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 255 else shown(name)

@@ -249,6 +249,28 @@ def test_x15_the_pieces_of_a_tensor_are_measured_as_tensors_are(tmp_path: Path) 
     assert checkpoint_outline(prefix) == {"p": Tensor((8,), "float32", 0, 4, 32)}
 
 
+def test_x15_the_pieces_of_a_tensor_are_of_its_type(tmp_path: Path) -> None:
+    """Eight pieces of int32 make up the bytes of eight float32 as well, and mean other numbers."""
+    key, prefix = b"\0p\0\1\1\1\x80\x88", write_checkpoint(tmp_path / "net", {})
+    for whole, piece in ((1, 3), (1, 2), (3, 1), (7, 4), (4, 7)):
+        size = 8 * {1: 4, 2: 8, 3: 4, 4: 1, 7: 1}[piece]
+        entries = [
+            (b"", field(1, 1)), (key, bundle_entry((8,), piece, size=size)),
+            (b"p", bundle_entry((8,), whole, more=field(7, b""))),
+        ]  # fmt: skip
+        prefix.with_name("net.index").write_bytes(table(entries))
+        refuses(prefix, "tensor 'p' is of type .*, and a piece of it of |texts of tensor 'p'")
+
+
+@pytest.mark.parametrize("parent", [None, bundle_entry((8,), offset=32, size=32)], ids=["none", "in-one-piece"])
+def test_x15_pieces_of_a_tensor_that_has_none_are_refused(parent: bytes | None, tmp_path: Path) -> None:
+    prefix = write_checkpoint(tmp_path / "net", {})
+    entries = [(b"", field(1, 1)), (b"\0p\0\1\1\1\x80\x88", bundle_entry((8,), size=32))]
+    prefix.with_name("net.index").write_bytes(table(entries + ([(b"p", parent)] if parent else [])))
+
+    refuses(prefix, "pieces of tensor 'p', and no such tensor")
+
+
 # --- tables that two readers read differently ---
 
 HEAD = (b"", field(1, 1))

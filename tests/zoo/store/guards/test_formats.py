@@ -176,6 +176,8 @@ def test_a_path_of_nothing_tells_near_names_of_its_folder(tmp_path: Path) -> Non
     file_of(tmp_path / "flowers.keras")
     file_of(tmp_path / "flower\x1b[2J.keras")
     refuses(NotFoundError, r"There is no flower.keras in .*Did you mean flowers.keras\?", tmp_path / "flower.keras")
+    refuses(NotFoundError, rf"There is no wombats.keras in {tmp_path.resolve()}\.$", tmp_path / "wombats.keras")
+    refuses(NotFoundError, r"There is no wombats.keras in this folder\.", Path("wombats.keras"))
     refuses(NotFoundError, "nor can its folder", tmp_path / "nowhere" / "net.keras")
     (tmp_path / "link.keras").symlink_to("gone.keras")
     refuses(NotFoundError, "is a link to 'gone.keras', where nothing is", tmp_path / "link.keras")
