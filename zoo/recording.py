@@ -1,5 +1,8 @@
 """What a model puts out for a fixed random input: recorded when it is added, compared when somebody doubts it.
 
+What is recorded (`zoo.outputs`) differs where elements of the output changed places, or weights changed behind a
+softmax that is all 0 and 1. A model that puts out the same for two inputs would tell nothing, and is not recorded.
+
 The input is a function of a shape and a seed that stays the same for ever. Pictures and other numbers are uniform
 within a range that is recorded too; NumPy's `RandomState` is frozen (NEP 19), so other versions make the same numbers.
 """
@@ -15,26 +18,27 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import OfflineError, ZooError
+from zoo.errors import MissingClassError, OfflineError, ZooError
 from zoo.loading import load_artifact
 from zoo.loading.variables import first_words
+from zoo.outputs import difference, figures, runner, short
 from zoo.progress import Progress, Silent
 from zoo.registry import Entry, InputSpec, RecordedOutput, all_entries, find_entry
-from zoo.registry.recorded import DTYPES, MOST_VALUES
+from zoo.registry.recorded import DTYPES
 from zoo.store import Artifact, pull_entry, pulled_names
 from zoo.store.policy import policy_from_environment
 
-OutputState = Literal["as recorded", "differs", "not recorded", "not loadable", "not here", "broken"]
+OutputState = Literal["as recorded", "differs", "not recorded", "not loadable", "class missing", "not here", "broken"]
 
 SEED = 0
 _ANY_SIZE = 224  # of a picture that may have any: what most nets were made for
 _ANY_LENGTH = 16  # of what else may have any
 _MOST_INTEGER = 255
-# Relative to the output's root mean square. Two machines that compute in float32 differ by some 1e-6; a net with one
-# layer exchanged, or fed otherwise, by 1e-2 and more.
+# Of what the output spans. Machines that compute in float32 differ by some 1e-6; a net whose layers or classes changed
+# places, or with one layer exchanged, by more than this wherever its output for random input shows that layer.
 _TOLERANCE = 1e-4
 _HALF_TOLERANCE = 3e-2  # where a layer computes in 16 bits, of which bfloat16 has 8 for the number itself
-_LEAST_SCALE = 1e-12
+_STRETCHES = (1, 255)  # of the input's range, which may be too small for a net to put out anything but 0
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,10 @@ class OutputFinding:
     Attributes:
         model: The model.
         state: `as recorded`; `differs`; `not recorded`: it loads, but there is nothing to compare with; `not loadable`:
-            by this version; `not here`: a file of it is not on this machine; `broken`: loading it failed.
-        difference: The largest difference, as a share of the output's root mean square; infinite where shapes differ or
-            a number is not finite. None where nothing was compared.
+            by this version; `class missing`: it needs a class that this process does not know; `not here`: a file of it
+            is not on this machine; `broken`: loading it failed.
+        difference: The largest difference, as a share of what the output spans; infinite where shapes differ or a
+            number is not finite. None where nothing was compared.
         tolerance: What difference is taken for the same.
         message: What went wrong; empty where nothing did.
         exit_code: What the command line ends with because of it; 0 where nothing is wrong.
@@ -88,7 +93,8 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
 
     Sizes that may be any are those of `spec`, or else 224 for pictures and 16 for others. Numbers are within the range
     that pictures have once preprocessed by `spec`, so that no activation saturates; without it between 0 and 1 for
-    pictures, and -1 and 1 for others. Whole numbers go from 0 to 255, or to the last row of the smallest Embedding.
+    pictures, and -1 and 1 for others; or 255 times that, if the output is always the same otherwise. Whole numbers go
+    from 0 to 255, or to the last row of the smallest Embedding.
 
     Args:
         model: The model, of one input and one output.
@@ -102,39 +108,37 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
         return f"its input is of the kind {dtype}"
     shape = _recorded_shape(tuple(model.inputs[0].shape), spec)
     low, high = _range(model, shape, dtype, spec)
+    least = tolerance(model)
     try:
-        given = fixed_input(shape, dtype, seed, low, high)
-        found, again = _output(model, given), _output(model, given)
+        run = runner(model, shape)
+        for stretch in _STRETCHES[: 1 if dtype.startswith(("int", "uint", "bool")) else None]:
+            ends = low * stretch, high * stretch
+            found, again, other = (
+                run(fixed_input(shape, dtype, number, *ends)) for number in (seed, seed, (seed + 1) % 2**32)
+            )
+            if not found.is_finite():
+                return "its output is not finite"
+            output, logits = figures(found.numbers), None if found.logits is None else figures(found.logits)
+            if difference(again, output, logits) > least:
+                return "it puts out something else each time"
+            if (logits or output).rms and difference(other, output, logits) > least:
+                return RecordedOutput(shape, dtype, seed, *ends, found.numbers.shape, output, logits)
     except Exception as error:  # layers may refuse sizes or numbers that look right from outside
         return f"it does not compute {'x'.join(map(str, shape))} random numbers ({first_words(error, 200)})"
-    if not np.isfinite(found).all():
-        return "its output is not finite"
-    if np.abs(found - again).max() > tolerance(model) * max(_LEAST_SCALE, _rms(found)):
-        return "it puts out something else each time"
-    return RecordedOutput(
-        shape, dtype, seed, low, high, found.shape, tuple(map(_short, _some(found))), _short(found.mean()),
-        _short(_rms(found)),
-    )  # fmt: skip
+    return "it puts out the same for other random numbers too, and that tells nothing of its weights"
 
 
 def output_difference(model: keras.Model, recorded: RecordedOutput) -> float:
-    """Returns how far a model's output is from the recorded one: the largest difference over its root mean square.
+    """Returns how far a model's output is from the recorded one: the largest difference, as a share of what it spans.
 
     Infinite where the model does not take the recorded input, puts out another shape, or a number that is not finite.
     """
     given = fixed_input(recorded.input, recorded.dtype, recorded.seed, recorded.low, recorded.high)
     try:
-        found = _output(model, given)
+        found = runner(model, recorded.input)(given)
     except Exception:  # whatever it is that does not fit: it is another model
         return math.inf
-    if found.shape != recorded.shape or not np.isfinite(found).all():
-        return math.inf
-    differences = [
-        *(_some(found) - np.asarray(recorded.values)),
-        found.mean() - recorded.mean,
-        _rms(found) - recorded.rms,
-    ]
-    return float(np.abs(differences).max() / max(_LEAST_SCALE, recorded.rms))
+    return difference(found, recorded.output, recorded.logits) if found.numbers.shape == recorded.shape else math.inf
 
 
 def tolerance(model: keras.Model) -> float:
@@ -190,15 +194,17 @@ def _finding(entry: Entry) -> OutputFinding:
         model = load_artifact(_what_is_here(entry))
     except OfflineError as error:
         return OutputFinding(entry.name, "not here", message=str(error))
+    except MissingClassError as error:  # which is no damage: where the class is known it may be whole
+        return OutputFinding(entry.name, "class missing", message=str(error))
     except ZooError as error:
         return OutputFinding(entry.name, "broken", message=str(error), exit_code=error.exit_code)
     if entry.recorded is None:
         return OutputFinding(entry.name, "not recorded")
-    difference, least = output_difference(model, entry.recorded), tolerance(model)
-    if difference <= least:
-        return OutputFinding(entry.name, "as recorded", difference, least)
-    message = f"it is {difference:.2g} of the output's size, and {least:.0e} would be none"
-    return OutputFinding(entry.name, "differs", difference, least, message, exit_code=4)
+    off, least = output_difference(model, entry.recorded), tolerance(model)
+    if off <= least:
+        return OutputFinding(entry.name, "as recorded", off, least)
+    message = f"it is {off:.2g} of what the output spans, and {least:.0e} would be none"
+    return OutputFinding(entry.name, "differs", off, least, message, exit_code=4)
 
 
 def _what_is_here(entry: Entry) -> Artifact:
@@ -213,7 +219,7 @@ def _what_is_here(entry: Entry) -> Artifact:
 def _recorded_shape(shape: tuple[int | None, ...], spec: InputSpec | None) -> tuple[int, ...]:
     sizes = spec.size if spec and len(shape) == 4 else (None,) * (len(shape) - 1)
     default = _ANY_SIZE if len(shape) == 4 else _ANY_LENGTH
-    return (1, *(own or wanted or default for own, wanted in zip(shape[1:], sizes, strict=True)))
+    return (shape[0] or 1, *(own or wanted or default for own, wanted in zip(shape[1:], sizes, strict=True)))
 
 
 def _range(model: keras.Model, shape: tuple[int, ...], dtype: str, spec: InputSpec | None) -> tuple[float, float]:
@@ -227,24 +233,4 @@ def _range(model: keras.Model, shape: tuple[int, ...], dtype: str, spec: InputSp
     if spec is None or spec.scale is None or (spec.mean_file and not spec.mean):
         return 0.0, 1.0
     ends = (np.asarray([[0.0], [255.0]]) * spec.scale - np.asarray(spec.mean or 0.0)) / np.asarray(spec.std or 1.0)
-    return _short(ends.min()), _short(ends.max())
-
-
-def _output(model: keras.Model, given: NDArray[Any]) -> NDArray[np.float64]:
-    put_out = keras.tree.flatten(model(keras.ops.convert_to_tensor(given, dtype=model.inputs[0].dtype), training=False))
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(put_out[0], "float32")), np.float64)
-
-
-def _some(found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns at most 64 of the elements, evenly spaced, the first and the last among them."""
-    flat, count = found.ravel(), min(MOST_VALUES, found.size)
-    return flat[[number * (flat.size - 1) // max(1, count - 1) for number in range(count)]]
-
-
-def _rms(found: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(found**2)))
-
-
-def _short(value: Any) -> float:
-    """Returns a number with as many digits as float32 has, and no more."""
-    return float(f"{value:.9g}")
+    return short(ends.min()), short(ends.max())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import zoo
+from zoo import outputs
 from zoo.errors import NotFoundError
 from zoo.recording import fixed_input, output_difference, record_output, tolerance
 from zoo.registry import InputSpec, RecordedOutput
@@ -114,7 +118,7 @@ def test_a_weight_that_is_one_percent_larger_is_noticed(layer: str) -> None:
     assert output_difference(model, found) > tolerance(model)
 
 
-def test_a_difference_between_the_64_values_is_seen_in_mean_or_rms() -> None:
+def test_a_difference_between_the_64_values_is_seen() -> None:
     """Of 1,000 outputs every sixteenth is recorded; this changes two of the others, and not their sum."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1_000, name="out")])
     found = recorded(model)
@@ -122,8 +126,124 @@ def test_a_difference_between_the_64_values_is_seen_in_mean_or_rms() -> None:
     bias[7], bias[8] = 3, -3
     model.get_layer("out").set_weights([kernel, bias])
 
-    assert len(found.values) == 64
+    assert len(found.output.values) == 64
     assert output_difference(model, found) > tolerance(model)
+
+
+def many_classes(activation: str | None = "softmax") -> keras.Model:
+    keras.utils.set_random_seed(3)
+    hidden = keras.layers.Dense(64, activation="relu", name="hidden")
+    return keras.Sequential([keras.Input((16,)), hidden, keras.layers.Dense(1_000, activation, name="scores")])
+
+
+def unrecorded() -> NDArray[Any]:
+    """Returns which of 1,000 outputs are not among the 64 that are recorded."""
+    return np.setdiff1d(np.arange(1_000), [number * 999 // 63 for number in range(64)])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", None])
+def test_a12_classes_that_changed_places(activation: str | None) -> None:
+    """Mean and rms stay, and so do all 64 values; the same classes in another order are another model all the same."""
+    model = many_classes(activation)
+    found, free = recorded(model), unrecorded()
+    for moved in (np.random.RandomState(0).permutation(free), np.r_[free[1], free[0], free[2:]]):  # all; and two
+        places = np.arange(1_000)
+        places[free] = moved
+        other = keras.models.clone_model(model)
+        kernel, bias = model.get_layer("scores").get_weights()
+        other.set_weights([*model.get_layer("hidden").get_weights(), kernel[:, places], bias[places]])
+        one, two = (outputs.figures(np.asarray(each(np.ones((1, 16))), np.float64)) for each in (model, other))
+
+        assert one.values == two.values
+        assert one.rms == pytest.approx(two.rms)
+        assert output_difference(other, found) > 10 * tolerance(model)
+
+
+def test_a12_a_layer_that_was_exchanged() -> None:
+    model = many_classes()
+    found = recorded(model)
+    model.get_layer("hidden").set_weights([model.get_layer("hidden").get_weights()[0][::-1], np.zeros(64)])
+
+    assert output_difference(model, found) > 10 * tolerance(model)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("layer", [True, False], ids=["an argument", "a layer"])
+def test_a12_a_kernel_that_was_replaced_behind_an_activation_that_is_all_0_and_1(activation: str, layer: bool) -> None:
+    """A bias of 500 leaves nothing of the kernel in the output."""
+    last = [keras.layers.Activation(activation)] if layer else []
+    dense = keras.layers.Dense(1_000, None if layer else activation, name="scores")
+    model = keras.Sequential([keras.Input((16,)), dense, *last])
+    kernel, bias = dense.get_weights()
+    bias[:] = -500
+    bias[7] = 500
+    dense.set_weights([kernel, bias])
+    before, found = np.asarray(model(np.ones((1, 16)))), recorded(model)
+    dense.set_weights([kernel[::-1] * 1.1, bias])
+
+    np.testing.assert_array_equal(model(np.ones((1, 16))), before)
+    assert output_difference(model, found) > tolerance(model)
+
+
+def test_a12_another_activation_after_the_same_weights() -> None:
+    found = recorded(many_classes("softmax"))
+
+    assert output_difference(many_classes("softmax"), found) < 1e-6
+    assert output_difference(many_classes("sigmoid"), found) > 1
+    assert output_difference(many_classes(None), found) == math.inf
+
+
+def test_a12_small_outputs_are_compared_with_what_they_span() -> None:
+    """1,000 numbers about 1: of the last three digits, in which they differ, one changes."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1_000, name="out")])
+    kernel, _ = model.get_layer("out").get_weights()
+    model.get_layer("out").set_weights([kernel / 1_000, np.ones(1_000)])
+    found = recorded(model)
+    model.get_layer("out").set_weights([kernel[:, ::-1] / 1_000, np.ones(1_000)])
+
+    assert output_difference(model, found) > tolerance(model)
+
+
+def test_a12_an_output_of_zeros_tells_nothing_and_is_not_recorded() -> None:
+    dead = keras.Sequential([keras.Input((8,)), keras.layers.Dense(100, activation="relu", name="out")])
+    kernel, bias = dead.get_layer("out").get_weights()
+    dead.get_layer("out").set_weights([kernel, bias - 10_000])
+
+    assert "tells nothing of its weights" in str(record_output(dead))
+
+
+def test_a_net_that_is_dead_in_a_small_range_is_recorded_in_a_larger_one() -> None:
+    """Made for pixels of 0 to 255, it puts out 0 for those of 0 to 1."""
+    net = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu", name="out")])
+    net.get_layer("out").set_weights([np.ones((3, 3, 3, 4)), np.full(4, -100)])
+    found = recorded(net)
+
+    assert (found.low, found.high) == (0, 255)
+    assert found.output.rms > 0
+
+
+def test_what_would_take_too_much_at_the_recorded_size_is_not_computed() -> None:
+    """The model's own sizes are open; with 224 in their place it would take 12 GB, and 200 GB."""
+    image = keras.Input((None, None, 3))
+    large = keras.Model(image, keras.layers.GlobalMaxPooling2D()(keras.layers.UpSampling2D(100)(image)))
+    row = keras.Input((8,))
+    spread = keras.Model(row, keras.ops.max(keras.ops.repeat(row, 10**9, axis=0), axis=0, keepdims=True))
+    one = keras.Input((1,))
+    many = keras.Model(one, keras.layers.Add()([keras.layers.RepeatVector(2**27)(one) for _ in range(8)]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    for net in (large, spread, many):
+        assert re.search("does not compute.*it takes [0-9,]{13,} numbers at once", str(record_output(net)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_what_would_take_too_long_is_not_computed() -> None:
+    inputs = keras.Input((1,))
+    x = keras.layers.RepeatVector(2**26)(inputs)
+    for _ in range(300):
+        x = keras.layers.ReLU()(x)
+
+    assert "one after another" in str(record_output(keras.Model(inputs, keras.layers.GlobalMaxPooling1D()(x))))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -206,8 +326,9 @@ def test_the_embedded_model_is_as_recorded() -> None:
 def test_a12_a_model_that_puts_out_something_else_than_recorded(save: Callable[..., Path]) -> None:
     entry = zoo.add(save("net", picture_net())).entry
     assert entry.recorded is not None
-    values = (entry.recorded.values[0] + 0.01, *entry.recorded.values[1:])
-    put_entry(layout(), dataclasses.replace(entry, recorded=dataclasses.replace(entry.recorded, values=values)))
+    output = entry.recorded.output
+    output = dataclasses.replace(output, values=(output.values[0] + 0.01, *output.values[1:]))
+    put_entry(layout(), dataclasses.replace(entry, recorded=dataclasses.replace(entry.recorded, output=output)))
     (found,) = zoo.verify_outputs("net")
 
     assert (found.state, found.exit_code) == ("differs", 4)
@@ -244,6 +365,19 @@ def test_what_there_is_nothing_to_compare_with(save: Callable[..., Path], home: 
     assert (found.state, found.exit_code) == ("broken", 3)
     with pytest.raises(NotFoundError):
         zoo.verify_outputs("nothing")
+
+
+def test_a_class_that_is_not_known_here_is_no_damage(save: Callable[..., Path]) -> None:
+    zoo.add(save("net", keras.Sequential([keras.Input((4,)), Noisy(), keras.layers.Dense(2)])))
+    known = keras.saving.get_custom_objects()
+    held = known.pop("test_recording>Noisy")
+    try:
+        (found,) = zoo.verify_outputs("net")
+    finally:
+        known["test_recording>Noisy"] = held
+
+    assert (found.state, found.exit_code) == ("class missing", 0)
+    assert "Noisy" in found.message
 
 
 def test_what_was_not_pulled_is_not_fetched() -> None:

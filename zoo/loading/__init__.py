@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from zoo.loading.building import build_architecture
-from zoo.loading.models import bare_net, headless_layers, load_artifact, load_model, nonfinite_layers
+from zoo.loading.models import (
+    absent_layers,
+    bare_net,
+    headless_layers,
+    load_artifact,
+    load_model,
+    nonfinite_layers,
+)
+from zoo.loading.old_activations import keras2_hard_sigmoid
 from zoo.loading.weights import Weights, recognise_weights
 from zoo.loading.whole import is_whole_model
 
 __all__ = [
     "Weights",
+    "absent_layers",
     "bare_net",
     "build_architecture",
     "headless_layers",
     "is_whole_model",
+    "keras2_hard_sigmoid",
     "load_artifact",
     "load_model",
     "nonfinite_layers",

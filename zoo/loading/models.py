@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import IntegrityError, UsageError, ZooError
 from zoo.loading.building import build_architecture
 from zoo.loading.layer_weights import weighted_layers
 from zoo.loading.weights import load_weights
@@ -17,6 +18,8 @@ from zoo.loading.whole import load_archive, load_whole_hdf5
 from zoo.registry import Entry, find_loadable
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.store import Artifact, pull_entry
+from zoo.store.guards.places import kind_of, missing
+from zoo.store.unpacking import shown
 
 _LOADERS = {".keras": load_archive, ".h5": load_whole_hdf5, ".hdf5": load_whole_hdf5}
 
@@ -36,17 +39,55 @@ def load_model(name: str | os.PathLike[str]) -> keras.Model:
     >>> load_model("letters-cnn").input_shape
     (None, 28, 28, 1)
     """
-    if isinstance(name, os.PathLike) or Path(name).suffix in _LOADERS:
+    if isinstance(name, os.PathLike) or Path(name).suffix.casefold() in _LOADERS:
         return _load_file(Path(name))
     return load_artifact(pull_entry(find_loadable(name)))
 
 
 def _load_file(path: Path) -> keras.Model:
-    if path.suffix not in _LOADERS:
-        raise UsageError(f"Expected a file that ends with {', '.join(_LOADERS)}; got {path}.")
-    if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.")
-    return _LOADERS[path.suffix](path, path.name)
+    loader = _LOADERS.get(path.suffix.casefold())
+    if loader is None:
+        raise UsageError(f"Expected a file that ends with {', '.join(_LOADERS)}; got {shown(str(path))}.")
+    kind = kind_of(path)
+    if kind is None:
+        raise missing(path)
+    if kind == "folder":
+        raise UsageError(f"Expected a file; {shown(str(path))} is a folder.")
+    with _unchanged(path):
+        return loader(path, path.name)
+
+
+@contextlib.contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    """Refuses a file that is another when the context is left, or was written to meanwhile.
+
+    It is judged and then read, both by its name: a model that was made of what nobody had judged is not given out.
+    What reading it did is not undone, and who sets a file's time back is not found: a folder where others may write
+    is no place to load models from.
+
+    Raises:
+        IntegrityError: The file is another.
+    """
+    before, failure = _identity(path), None
+    try:
+        yield
+    except ZooError as error:
+        failure = error
+    if before is None or _identity(path) != before:
+        raise IntegrityError(
+            f"{shown(str(path))} changed while it was read: what was judged may not be what was loaded. Load it again "
+            "when nobody writes to it any more."
+        ) from failure
+    if failure:
+        raise failure
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load_artifact(artifact: Artifact) -> keras.Model:
@@ -61,7 +102,7 @@ def load_artifact(artifact: Artifact) -> keras.Model:
     with artifact.reading():
         if path := artifact.files.get("model"):
             name = _published_name(entry, "model")
-            if loader := _LOADERS.get(Path(name).suffix):
+            if loader := _LOADERS.get(Path(name).suffix.casefold()):
                 return loader(path, name)
         elif entry.arch in ARCHITECTURES:
             role = "weights" if "weights" in artifact.files else "weights_notop"
@@ -101,6 +142,17 @@ def headless_layers(entry: Entry) -> frozenset[str]:
         return frozenset()
     size: Sequence[int | None] | None = entry.input.size if entry.input else None
     return frozenset(layer.name for layer in weighted_layers(build_architecture(entry.arch, size, top=False)))
+
+
+def absent_layers(entry: Entry) -> tuple[str, ...]:
+    """Returns the layers of an entry's net whose weights are in none of its files, such as a headless classifier."""
+    roles = {file.role for file in entry.files}
+    if entry.arch not in ARCHITECTURES or "weights" in roles or "weights_notop" not in roles:
+        return entry.lacks
+    size = entry.input.size if entry.input else None
+    known = {layer.name for layer in weighted_layers(build_architecture(entry.arch, size, top=False))}
+    whole = build_architecture(entry.arch, size)
+    return tuple(layer.name for layer in weighted_layers(whole) if layer.name not in known)
 
 
 def nonfinite_layers(model: keras.Model) -> list[str]:

@@ -12,7 +12,7 @@ import keras
 from zoo.errors import IntegrityError
 from zoo.loading.building import build_architecture, roomy_copy
 from zoo.loading.layer_weights import fill_from, is_layered, lacking, paired, saved_layers, weighted_layers
-from zoo.loading.variables import explained, named, other_variables, saved_shapes, shapes
+from zoo.loading.variables import explained, named, other_variables, refuse_other_numbers, saved_shapes, shapes
 from zoo.store.guards.hdf5 import Outline, hdf5_outline
 
 
@@ -46,11 +46,11 @@ def recognise_weights(path: Path, arch: str, size: Sequence[int | None] | None =
         return _recognise_variables(outline, arch, size, headless, name)
     saved = saved_layers(outline, name)
     if len(saved) == len(weighted_layers(headless)):
-        paired(saved, headless, name)
+        paired(saved, headless, name, arch=arch)
         return Weights("weights_notop", None)
     whole = build_architecture(arch, size, _classes([each.shapes for each in saved]))
     lacks = lacking(saved, whole)
-    paired(saved, whole, name, lacks=lacks)
+    paired(saved, whole, name, lacks=lacks, arch=arch)
     return Weights("weights", whole.output_shape[-1], lacks)
 
 
@@ -74,7 +74,8 @@ def _recognise_variables(
         whole = build_architecture(arch, size, classes)
         if found == shapes(whole):
             return Weights("weights", classes)
-    raise IntegrityError(other_variables(found, shapes(whole), whole, name))
+    whole = build_architecture(arch, size)
+    raise IntegrityError(other_variables(found, whole, name, arch=arch, outline=outline))
 
 
 def load_weights(
@@ -108,10 +109,10 @@ def load_weights(
     whole = build_architecture(arch, size, classes)
     net = build_architecture(arch, _size_of(whole), top=False) if headless else whole
     if not is_layered(outline):
-        if saved_shapes(outline) != shapes(net):
-            raise IntegrityError(other_variables(saved_shapes(outline), shapes(net), net, name))
-        return _load_variables(path, net, whole, name)
-    found = paired(saved_layers(outline, name), net, name, lacks=lacks)
+        if (stored := saved_shapes(outline)) != shapes(net):
+            raise IntegrityError(other_variables(stored, net, name, arch=arch, outline=outline))
+        return _load_variables(path, outline, net, whole, name)
+    found = paired(saved_layers(outline, name), net, name, lacks=lacks, arch=arch)
     model = roomy_copy(_below(whole, found) if headless else whole, lacks)
     fill_from(path, model, found, name)
     return model
@@ -127,9 +128,10 @@ def _below(model: keras.Model, known: Collection[str]) -> keras.Model:
     return model if first is None else keras.Model(model.input, first.input, name=model.name)
 
 
-def _load_variables(path: Path, net: keras.Model, whole: keras.Model, name: str) -> keras.Model:
+def _load_variables(path: Path, outline: Outline, net: keras.Model, whole: keras.Model, name: str) -> keras.Model:
     loaded = roomy_copy(net)
     with named(path, "model.weights.h5") as link, explained(name, "weights"):
+        refuse_other_numbers(path, outline, loaded, name)
         loaded.load_weights(link)
     if net is whole:
         return loaded

@@ -7,23 +7,21 @@ so a small file cannot ask for terabytes.
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from zoo.errors import IntegrityError, UnsafeFileError, UsageError
+from zoo.errors import IntegrityError, UsageError
+from zoo.loading.bounds import BARE, bare_config, refuse_costly, refuse_endless
 from zoo.loading.building import without_memory
 from zoo.loading.layer_weights import fill_from, paired, saved_layers
-from zoo.loading.variables import explained, other_variables, saved_shapes, shapes
+from zoo.loading.variables import explained, other_variables, refuse_other_numbers, saved_shapes, shapes
 from zoo.store.guards.hdf5 import hdf5_outline
-from zoo.store.guards.keras_archive import keras_archive
+from zoo.store.guards.keras_archive import WEIGHTS, keras_archive
 from zoo.store.guards.keras_config import checked_config
-
-_LARGEST_TENSOR = 1 << 28  # numbers in one layer's output for one example: 1 GiB of float32
 
 
 def is_whole_model(path: Path, name: str = "") -> bool:
@@ -48,7 +46,9 @@ def load_archive(path: Path, name: str = "") -> keras.Model:
         if archive.outline is None:
             raise IntegrityError(f"{name} has no weights in it. Save the model again: model.save({name!r})")
         _refuse_larger(archive.config, _from_config, saved_shapes(archive.outline), name)
-        return keras.saving.load_model(archive.folder, compile=False, safe_mode=True)
+        model = keras.saving.load_model(archive.folder, compile=False, safe_mode=True)
+        refuse_other_numbers(archive.folder / WEIGHTS, archive.outline, model, name)
+        return model
 
 
 def load_whole_hdf5(path: Path, name: str = "") -> keras.Model:
@@ -98,51 +98,29 @@ def _from_old_config(config: dict[str, Any]) -> Any:
 def _refuse_larger(
     config: dict[str, Any], build: Callable[[dict[str, Any]], Any], found: Counter[tuple[int, ...]], name: str
 ) -> None:
-    """Builds a model without memory; refuses it if its weights are not all `found`, or a tensor is beyond all measure.
+    """Builds a model without memory; refuses it if its weights are not all `found`, or it asks for more than any does.
 
     Raises:
         IntegrityError: The weights are another model's, or the configuration is of none.
-        UnsafeFileError: It would take more memory than any model does.
+        UnsafeFileError: It would take more memory or time than any model does.
     """
-    bare = without_memory(lambda: build(_without_normalization(config)))
+    refuse_endless(config, name)
+    without_memory(lambda: _refuse_bare(_bare(config, build), config, found, name))
+
+
+def _bare(config: dict[str, Any], build: Callable[[dict[str, Any]], Any]) -> Any:
+    with keras.saving.custom_object_scope(BARE):
+        return build(bare_config(config))
+
+
+def _refuse_bare(bare: Any, config: dict[str, Any], found: Counter[tuple[int, ...]], name: str) -> None:
     if not isinstance(bare, keras.Model):
         raise IntegrityError(f"{name} has no model in it, but a {type(bare).__name__}.")
+    if not bare.built:
+        raise IntegrityError(
+            f"{name} was saved before its model was built: it has no weights, and does not tell what it takes. Begin "
+            "the model with keras.Input(shape), or call it once on examples; then save it again."
+        )
     if shapes(bare) - found:
-        raise IntegrityError(other_variables(found, shapes(bare), bare, name))
-    for operation in _operations(bare):
-        if (size := _largest_output(operation)) > _LARGEST_TENSOR:
-            raise UnsafeFileError(
-                f"{name}: layer {operation.name!r} puts out {size:,} numbers for one example; more "
-                f"than {_LARGEST_TENSOR:,} are refused. Its output is {operation.output.shape}."
-            )
-
-
-def _without_normalization(config: Any) -> Any:
-    """Returns a configuration with Identity for Normalization, which takes memory for its input as it is built."""
-    if isinstance(config, list):
-        return [_without_normalization(each) for each in config]
-    if not isinstance(config, dict):
-        return config
-    record = {key: _without_normalization(each) for key, each in config.items()}
-    if record.get("class_name") == "Normalization" and isinstance(record.get("config"), dict):
-        kept = {key: each for key, each in record["config"].items() if key in ("name", "dtype", "batch_input_shape")}
-        record |= {"class_name": "Identity", "config": kept}
-        record.pop("build_config", None)
-    return record
-
-
-def _operations(model: keras.Model) -> Iterator[Any]:
-    """Yields the layers and operations of a model, and of the models in it."""
-    for operation in getattr(model, "operations", model.layers):
-        yield operation
-        if isinstance(operation, keras.Model):
-            yield from _operations(operation)
-
-
-def _largest_output(operation: Any) -> int:
-    """Returns how many numbers a layer puts out for one example, where sizes that vary count as 1."""
-    try:
-        tensors = keras.tree.flatten(operation.output)
-    except (AttributeError, ValueError):  # a layer that is called several times, or never
-        return 0
-    return max((math.prod(each or 1 for each in tensor.shape[1:]) for tensor in tensors), default=0)
+        raise IntegrityError(other_variables(found, bare, name))
+    refuse_costly(bare, config, name)

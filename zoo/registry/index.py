@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import json
+import shlex
 from collections.abc import Callable, Collection, Container
 from functools import cache
 from pathlib import Path
@@ -160,6 +161,7 @@ _ORDERS: dict[str, Callable[[Entry], tuple[bool, float]]] = {
 }
 # Where a name without its source is looked for, one after the other: nearest to what this version loads first.
 _BARE_NAMES: tuple[Source, ...] = ("local", "embedded", "keras", "onnx", "caffe", "slim", "tfhub")
+_MODEL_FILES = (".keras", ".h5", ".hdf5", ".onnx", ".npz", ".prototxt", ".caffemodel")
 _TFHUB = "https://tfhub.dev/"
 
 
@@ -185,11 +187,25 @@ def find_entry(name: str) -> Entry:
             if spelled in known:
                 return known[spelled]
         spellings = [spelled.casefold() for spelled in spellings]
+    if _is_model_file(name):
+        raise NotFoundError(
+            f"No model named {name!r} in the registry, but there is such a file. Add it first, then give its name: "
+            f"zoo add {shlex.quote(name)} (Python: zoo.add({name!r}))"
+        )
     if _WILDCARDS & set(name):
         raise UsageError(f"{name!r} is a pattern, where one model's name is expected. See: zoo list '{name}'")
     if fault := name_fault(wanted):
         raise UsageError(f"{name!r} cannot be a model's name: {fault}. See: zoo list")
     raise NotFoundError(f"No model named {name!r} in the registry.{nearest_names(wanted, entries)} See: zoo list")
+
+
+def _is_model_file(name: str) -> bool:
+    """Returns whether what was said as a name is the path of what `zoo.add` takes."""
+    path = Path(name)
+    with contextlib.suppress(OSError):  # a name that is too long, or below a folder that is not ours to pass
+        is_one = name.casefold().endswith(_MODEL_FILES) and path.is_file()
+        return name.isprintable() and (is_one or (path / "saved_model.pb").is_file())
+    return False
 
 
 def find_loadable(name: str) -> Entry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import NotFoundError, UsageError, nearest_names
 from zoo.registry.entry import Color, InputSpec
 from zoo.registry.index import find_entry
 
@@ -67,8 +67,7 @@ def chosen_input(
         The spec. Where nothing was said, `scale` is None: not known, and refused where pictures come.
 
     Raises:
-        UsageError: What was said is too little, too much, or contradicts itself.
-        NotFoundError: There is neither preset nor model of that name.
+        UsageError: What was said is too little, too much, names neither preset nor model, or contradicts itself.
 
     >>> chosen_input((224, 224, 3), "tf").mean
     (1.0,)
@@ -78,20 +77,27 @@ def chosen_input(
     if preprocess is not None:
         if given:
             raise UsageError(f"Expected preprocess or numbers; got preprocess={preprocess!r} and {', '.join(given)}.")
-        return _preset(size, PRESETS[preprocess]) if preprocess in PRESETS else _shared(size, preprocess)
+        return _preset(size, preprocess) if preprocess in PRESETS else _shared(size, preprocess)
     if not given:
         return InputSpec(size, color="gray" if size[2] == 1 else None, scale=None)
     color = color or ("gray" if size[2] == 1 else None)
     if color is None or scale is None:
         missing = " and ".join(name for name, value in (("color", color), ("scale", scale)) if value is None)
         raise UsageError(
-            f"{', '.join(given)} alone do not say how pictures become numbers: give {missing} too (color is RGB or "
-            "BGR; scale is 1 where pixels stay 0..255). Nothing is guessed."
+            f"{', '.join(given)} alone {'do' if len(given) > 1 else 'does'} not say how pictures become numbers: give "
+            f"{missing} too (color is RGB or BGR; scale is 1 where pixels stay 0..255). Nothing is guessed."
         )
     return _checked(InputSpec(size, color=_color(color, size[2]), scale=scale, mean=_values(mean), std=_values(std)))
 
 
-def _preset(size: tuple[int | None, int | None, int], preset: Preset) -> InputSpec:
+def _preset(size: tuple[int | None, int | None, int], name: str) -> InputSpec:
+    preset = PRESETS[name]
+    if len(preset.mean) > 1 and size[2] != len(preset.mean):
+        fitting = ", ".join(each for each, other in PRESETS.items() if len(other.mean) <= 1)
+        raise UsageError(
+            f"The preprocessing {name} is for pictures of {len(preset.mean)} channels; this model takes {size[2]}. "
+            f"Choose one of {fitting}, or say it in numbers: scale, mean and std."
+        )
     color: Color = "gray" if size[2] == 1 else preset.color
     return _checked(InputSpec(size, color=color, scale=preset.scale, mean=preset.mean, std=preset.std))
 
@@ -118,14 +124,14 @@ def find_preprocessing(name: str) -> InputSpec:
     """Returns how the model `name` of the registry wants pictures, where that is known in numbers.
 
     Raises:
-        NotFoundError: There is no such model.
-        UsageError: It is not known.
+        UsageError: There is no such model, or it is not known.
     """
     try:
         other = find_entry(name)
     except NotFoundError as error:
-        raise NotFoundError(
-            f"Expected preprocessing to be one of {', '.join(PRESETS)}, or a model's. {error}"
+        near = nearest_names(name, PRESETS) or f" {error}"
+        raise UsageError(
+            f"Expected preprocessing to be one of {', '.join(PRESETS)}, or a model's; got {name!r}.{near}"
         ) from error
     spec = other.input
     if spec is None or spec.scale is None or spec.color is None or (spec.mean_file and not spec.mean):
@@ -141,7 +147,9 @@ def _color(color: str, channels: int) -> Color:
     if found is None:
         raise UsageError(f"Expected color to be one of {', '.join(COLORS)}; got {color!r}.")
     if (found == "gray") != (channels == 1):
-        raise UsageError(f"The model takes pictures of {channels} channels; these would be {found}.")
+        raise UsageError(
+            f"The model takes pictures of {channels} channel{'s' * (channels != 1)}; these would be {found}."
+        )
     return found
 
 

@@ -245,10 +245,55 @@ def test_weights_of_keras_3_of_another_net_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.weights.h5"
     keras.applications.MobileNet(weights=None).save_weights(path)
 
-    with pytest.raises(IntegrityError, match=r"not a file of MobileNetV3Small.*'conv'"):
+    with pytest.raises(IntegrityError, match=rf"not a file of {ARCH}.*'conv'"):
         recognise_weights(path, ARCH)
-    with pytest.raises(IntegrityError, match=r"not a file of MobileNetV3Small.*'conv'"):
+    with pytest.raises(IntegrityError, match=rf"not a file of {ARCH}.*'conv'"):
         load_weights(path, ARCH)
+
+
+def test_weights_of_another_width_are_named_with_both_shapes(tmp_path: Path) -> None:
+    """In files of Keras 3, which number layers, and of Keras 2, which name them; the net is called as by its user."""
+    import tf_keras
+
+    new, old = tmp_path / "net.weights.h5", tmp_path / "net.h5"
+    options: dict[str, Any] = {"weights": None, "alpha": 0.5, "input_shape": (32, 32, 3), "classes": 7}
+    keras.applications.MobileNet(**options).save_weights(new)
+    tf_keras.applications.MobileNet(**options).save_weights(old)
+
+    published = "not a file of mobilenet: .*{}.*Of mobilenet only the published width"
+    with pytest.raises(IntegrityError, match=published.format("'conv1': in the net of shapes 3x3x3x32; .*3x3x3x16")):
+        recognise_weights(new, "mobilenet")
+    with pytest.raises(IntegrityError, match=published.format("'conv1', has weights of shapes 3x3x3x32; .*3x3x3x16")):
+        recognise_weights(old, "mobilenet")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "?", "c8", "beyond"])
+def test_a07_numbers_of_another_kind_in_weights_of_keras_3_are_refused(dtype: str, tmp_path: Path) -> None:
+    """Keras turns whatever is there into float32, and says nothing."""
+    path = tmp_path / "net.weights.h5"
+    keras.applications.MobileNetV3Small(weights=None, classes=5).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        group = file["layers/conv2d/vars"]
+        values = group["0"][()]
+        del group["0"]
+        group["0"] = 1e300 * values.astype("f8") if dtype == "beyond" else values.astype(dtype)
+
+    with pytest.raises(IntegrityError, match=r"conv2d/vars/0'.*(float32 was expected|beyond the range of float32)"):
+        load_weights(path, ARCH, classes=5)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8"])
+def test_a07_other_floats_in_weights_of_keras_3_are_the_same(dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.weights.h5"
+    source = keras.applications.MobileNetV3Small(weights=None, classes=5)
+    source.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        group = file["layers/conv2d/vars"]
+        values = group["0"][()]
+        del group["0"]
+        group["0"] = values.astype(dtype)
+
+    np.testing.assert_array_equal(load_weights(path, ARCH, classes=5).get_weights()[0], source.get_weights()[0])
 
 
 def test_the_number_of_classes_is_read_from_the_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IntegrityError
-from zoo.registry import Entry, InputSpec, RecordedOutput
+from zoo.registry import Entry, Figures, InputSpec, RecordedOutput
 from zoo.registry.entry import parse_entry
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
@@ -58,9 +58,8 @@ def record() -> dict[str, Any]:
             "low": -2.5,
             "high": 3,
             "shape": [1, 3],
-            "values": [0.25, 0.5, 0.25],
-            "mean": 0.25,
-            "rms": 0.5,
+            "output": {"values": [0.25, 0.5, 0.25], "mean": 0.25, "rms": 0.5, "spread": 0.125, "sums": [1, -2, 0.5]},
+            "logits": {"values": [2, 3, 2.5], "mean": 2.5, "rms": 2.75, "spread": 0.5, "sums": [3, 0, -1.5]},
         },
         "lacks": ["block1_conv2"],
     }
@@ -120,9 +119,9 @@ def test_every_field_is_read() -> None:
         7,
     )
     assert (file.reported, entry.sources) == ("HTTP 403", {"metrics": "a table"})
-    assert entry.recorded == RecordedOutput(
-        (1, 224, 220, 3), "float32", 7, -2.5, 3.0, (1, 3), (0.25, 0.5, 0.25), 0.25, 0.5
-    )
+    output = Figures((0.25, 0.5, 0.25), 0.25, 0.5, 0.125, (1.0, -2.0, 0.5))
+    logits = Figures((2.0, 3.0, 2.5), 2.5, 2.75, 0.5, (3.0, 0.0, -1.5))
+    assert entry.recorded == RecordedOutput((1, 224, 220, 3), "float32", 7, -2.5, 3.0, (1, 3), output, logits)
     assert entry.lacks == ("block1_conv2",)
 
 
@@ -270,7 +269,9 @@ def test_a_missing_field_is_named(field: str) -> None:
         parse_entry("vgg16", broken)
 
 
-@pytest.mark.parametrize("path", ["new", "files.0.new", "input.new", "output.new", "recorded.new"])
+@pytest.mark.parametrize(
+    "path", ["new", "files.0.new", "input.new", "output.new", "recorded.new", "recorded.logits.new"]
+)
 def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
     with pytest.raises(IntegrityError, match=r"model 'vgg16' has unknown fields: new"):
         parse_entry("vgg16", changed(path, 1))
@@ -351,11 +352,15 @@ def test_an_unknown_field_is_refused_at_every_level(path: str) -> None:
         ("recorded.high", float("inf")),
         ("recorded.shape", [1, True]),
         ("recorded.shape", [1, 4]),  # of which there would be 4 values
-        ("recorded.values", [0.25, 0.5, float("nan")]),
-        ("recorded.values", [0.25] * 65),
-        ("recorded.mean", 10**400),
-        ("recorded.rms", -0.5),
-        ("recorded.rms", "0.5"),
+        ("recorded.output", None),
+        ("recorded.output.values", [0.25, 0.5, float("nan")]),
+        ("recorded.output.values", [0.25] * 65),
+        ("recorded.output.sums", [1, -2]),
+        ("recorded.output.mean", 10**400),
+        ("recorded.output.rms", -0.5),
+        ("recorded.output.spread", -0.5),
+        ("recorded.logits.rms", "0.5"),
+        ("recorded.logits.values", [2, 3]),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(path: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import UsageError
 from zoo.registry import InputSpec, find_entry
 from zoo.registry.presets import PRESETS, chosen_input
 
@@ -58,9 +58,13 @@ def test_nothing_said_is_not_known() -> None:
         (SIZE, {"color": "RGB"}, "give scale too"),
         (SIZE, {"mean": 1.0}, "give color and scale too"),
         (SIZE, {"color": "gray", "scale": 1.0}, "3 channels"),
-        ((28, 28, 1), {"color": "RGB", "scale": 1.0}, "1 channels"),
+        ((28, 28, 1), {"color": "RGB", "scale": 1.0}, "1 channel;"),
         (SIZE, {"preprocess": "letters-cnn"}, "3 channels"),
-        ((28, 28, 1), {"preprocess": "torch"}, "1 values of mean"),
+        ((28, 28, 1), {"preprocess": "torch"}, "torch is for pictures of 3 channels.*takes 1.*none, unit, tf,"),
+        ((28, 28, 1), {"preprocess": "caffe"}, "caffe is for pictures of 3 channels"),
+        ((28, 28, 1), {"color": "gray", "scale": 1.0, "mean": (1.0, 2.0)}, "1 values of mean"),
+        (SIZE, {"color": "RGB"}, "color alone does not say"),
+        (SIZE, {"scale": 1.0, "mean": 1.0}, "scale, mean alone do not say"),
         (SIZE, {"color": "RGB", "scale": 1.0, "std": (1.0, 0.0, 1.0)}, "other than 0"),
         (SIZE, {"color": "RGB", "scale": 0.0}, "other than 0"),
         (SIZE, {"preprocess": "tfhub/google/nnlm-en-dim50/2"}, "is not known in numbers"),
@@ -71,6 +75,10 @@ def test_what_is_too_little_too_much_or_contradicts_itself(size: Any, said: dict
         chosen_input(size, **said)
 
 
-def test_a_name_that_nothing_has_offers_what_there_is() -> None:
-    with pytest.raises(NotFoundError, match=r"none, unit, tf, torch, caffe.*Did you mean .*vgg16"):
-        chosen_input(SIZE, "vgg61")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("vgg61", r"none, unit, tf, torch, caffe.*Did you mean .*vgg16"), ("unti", r"got 'unti'\. Did you mean unit\?$")],
+)
+def test_a_name_that_nothing_has_offers_what_there_is(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        chosen_input(SIZE, name)
