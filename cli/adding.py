@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,7 @@ from zoo.errors import ZooError
 from zoo.registry.presets import PRESETS, chosen_input
 
 if TYPE_CHECKING:
-    from zoo.registry import Entry, InputSpec
+    from zoo.registry import InputSpec
 
 _HELP = "How pictures become numbers: {}; or a model that wants the same, such as vgg16."
 
@@ -43,6 +43,7 @@ _HELP = "How pictures become numbers: {}; or a model that wants the same, such a
 @click.option("--mean", type=Numbers(), metavar="X[,X,X]", help="what is subtracted then, for all channels or each,")
 @click.option("--std", type=Numbers(), metavar="X[,X,X]", help="and what is divided by last.")
 @click.option("--labels", metavar="TEXT", help="Name of the list of classes.")
+@click.option("--logits", is_flag=True, help="It puts out the logits of classes; taken for features otherwise.")
 @click.option("--summary", metavar="TEXT", help="One line on what it is.")
 @click.option("--license", metavar="TEXT", help="Its license.")
 @click.option("--replace", is_flag=True, help="Take the place of a model of that name.")
@@ -68,7 +69,7 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
     if as_json:
         show_json({**entry_json(added.entry), "format": added.format, "notes": list(added.notes)})
     else:
-        _show(added, paths)
+        _show(added, _again(added.entry.name, paths, options))
 
 
 class _Bars:
@@ -121,7 +122,7 @@ def _ask(spec: InputSpec, hint: str) -> str | None:
     return answer
 
 
-def _show(added: zoo.Added, paths: Sequence[str]) -> None:
+def _show(added: zoo.Added, again: str) -> None:
     entry = added.entry
     files = [pair for file in entry.files for pair in (
         ("file", f"{file.name}, {size(file.bytes)}"), ("sha256", (file.hash or "").removeprefix("sha256:")),
@@ -136,14 +137,33 @@ def _show(added: zoo.Added, paths: Sequence[str]) -> None:
         *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
         *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
         ("can", "be loaded" if loads else "be kept; this version cannot load it"),
-        ("next", _next(entry, paths)),
+        ("next", _next(added, again)),
     ])  # fmt: skip
 
 
-def _next(entry: Entry, paths: Sequence[str]) -> str:
+def _again(name: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Returns the command that adds the same once more in its own place, with all that was said but preprocessing."""
+    given = {
+        "--name": name,
+        "--arch": options["arch"],
+        "--input": options["input_size"] and shape_text(options["input_size"]),
+        "--labels": options["labels"],
+        "--summary": options["summary"],
+        "--license": options["license"],
+    }
+    said = [word for option, value in given.items() if value for word in (option, value)]
+    said += ["--allow-partial"] * options["allow_partial"] + ["--logits"] * options["logits"]
+    return f"zoo add {shlex.join([*paths, *said])} --replace"
+
+
+def _next(added: zoo.Added, again: str) -> str:
+    entry = added.entry
     if "load" not in entry.can or entry.units is None:
         return f"zoo show {entry.name}"
     if entry.input is not None and entry.input.scale is None:
-        net = f" --arch {entry.arch}" if entry.arch else ""
-        return f"zoo add {shlex.join(paths)} --name {entry.name}{net} --replace --preprocess HOW"
-    return f"zoo transfer {entry.name} --data ..."
+        return f"{again} --preprocess HOW"
+    if added.nonfinite:
+        return "get another copy, whose weights are finite"
+    if entry.input is not None and None not in entry.input.size:
+        return f"zoo transfer {entry.name} --data digits"
+    return f"zoo.transfer({entry.name!r}, (x, y)) in Python, with examples of yours"

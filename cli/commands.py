@@ -101,9 +101,9 @@ def _units(entry: Entry) -> Sequence[Any]:
             f"({entry.arch or 'not published'}) is none that Keras builds by itself. Known of it: zoo show {entry.name}"
         )
     with quiet_tensorflow():
-        from zoo.loading import bare_net
+        from zoo.loading import absent_layers, bare_net
 
-        net = bare_net(entry)
+        net, absent = bare_net(entry), set(absent_layers(entry))
         if net is None:
             return zoo.split_units(zoo.load_model(entry.name))
         if entry.source not in ("keras", "local"):
@@ -111,7 +111,12 @@ def _units(entry: Entry) -> Sequence[Any]:
                 f"These are the layers of {ARCHITECTURES[entry.arch or ''].function} in keras.applications, the same "
                 f"net. In the files of {entry.name} their names, and where biases are, may differ."
             )
-        return zoo.split_units(net)
+        return [_marked(unit) if absent & set(unit.layers) else unit for unit in zoo.split_units(net)]
+
+
+def _marked(unit: Any) -> Any:
+    """Returns a unit that says that weights of it are in no file of the model."""
+    return dataclasses.replace(unit, reason=f"{unit.reason}; weights not in the file".removeprefix("; "))
 
 
 @click.command()

@@ -62,6 +62,11 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
         *((key, _percent(key, value)) for key, value in entry.metrics.items()),
         *([] if entry.metrics else [("accuracy", UNPUBLISHED)]),
         *([("lacks", f"{', '.join(entry.lacks)}; these layers start from scratch")] if entry.lacks else []),
+        *(
+            [("lacks", "the weights of the classifier: headless, loaded as the net below it")]
+            if _is_headless(entry)
+            else []
+        ),
         ("recorded", _recorded(entry.recorded)),
         ("size", UNPUBLISHED if entry.bytes is None else size(entry.bytes)),
         ("license", entry.license or UNPUBLISHED),
@@ -75,6 +80,11 @@ def entry_pairs(entry: Entry) -> list[tuple[str, str]]:
     return [(name, value.replace(UNPUBLISHED, "not known")) for name, value in pairs if value != nowhere]
 
 
+def _is_headless(entry: Entry) -> bool:
+    roles = {file.role for file in entry.files}
+    return "weights_notop" in roles and "weights" not in roles
+
+
 def _percent(metric: str, value: float) -> str:
     """Returns a published figure in percent; those of other data than ImageNet are recorded as shares of 1."""
     return f"{value if metric.startswith('imagenet_') else 100 * value:g} %"
@@ -85,7 +95,7 @@ def _recorded(recorded: RecordedOutput | None) -> str:
         return "no output; zoo verify --deep has nothing to compare with"
     return (
         f"output {shape_text(recorded.shape)} for {shape_text(recorded.input)} random numbers (seed {recorded.seed}), "
-        f"root mean square {recorded.rms:.4g}; compare: zoo verify --deep"
+        f"root mean square {recorded.output.rms:.4g}; compare: zoo verify --deep"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from zoo.cli.options import as_json, dry_run, lock_timeout
-from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
+from zoo.cli.output import Bar, counted, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
 from zoo.errors import DiskError, IntegrityError, UnsafeFileError, ZooError
@@ -127,7 +127,7 @@ def _show_overview(places: Sequence[zoo.Place]) -> None:
         right={"size"},
     )
     files = {place.digest: place.bytes for place in places}
-    click.echo(f"{number(len(files))} files, {size(sum(files.values()))}")
+    click.echo(f"{counted(len(files), 'file')}, {size(sum(files.values()))}")
 
 
 def _show_places(places: Sequence[zoo.Place]) -> None:
@@ -152,7 +152,7 @@ def verify(names: Sequence[str], deep: bool, as_json: bool) -> None:
 
     Damaged files are moved aside; the next pull of their model fetches them again. With --deep, models whose files are
     whole are loaded too, and run on the input that their recorded output belongs to. Ends with 4 where there is any
-    damage or difference.
+    damage or difference. A model that needs a class of yours is only named: the command line does not know the class.
     """
     with Bar("verifying") as bar:
         findings = zoo.verify(names, progress=bar)
@@ -204,7 +204,10 @@ def _show_outputs(findings: Sequence[zoo.OutputFinding]) -> None:
         right={"difference", "allowed"},
     )
     compared = sum(each.state == "as recorded" for each in findings)
-    click.echo(f"{number(len(findings))} models; {number(compared)} as recorded")
+    click.echo(f"{counted(len(findings), 'model')}; {number(compared)} as recorded")
+    for each in findings:
+        if each.state == "class missing":
+            say(f"{each.model} was not compared: {each.message}")
 
 
 def _share(value: float | None) -> str:
@@ -216,8 +219,9 @@ _STATES = {
     "differs": "differs",
     "not recorded": "loads; no output was recorded",
     "not loadable": "this version cannot load it",
+    "class missing": "cannot be loaded here: it needs a class that zoo does not know",
     "not here": "not all of it is here",
-    "broken": "cannot be loaded",
+    "broken": "broken: cannot be loaded",
 }
 
 
@@ -230,7 +234,7 @@ def _show_findings(findings: Sequence[zoo.Finding]) -> None:
         right={"size"},
     )
     if all(each.state == "whole" for each in findings):
-        click.echo(f"{number(len(findings))} files, all whole")
+        click.echo(f"{counted(len(findings), 'file')}, all whole")
 
 
 @click.command()

@@ -77,6 +77,15 @@ def number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
+def counted(count: int, what: str) -> str:
+    """Returns how many there are, as in 1 file or 1,234 files.
+
+    >>> counted(1, "file")
+    '1 file'
+    """
+    return f"{number(count)} {what}{'s' * (count != 1)}"
+
+
 def size(count: int | None) -> str:
     """Returns a number of bytes for people, as in 1.2 MB, or ?."""
     if count is None:
@@ -141,7 +150,12 @@ class Bar:
         """Begins a step."""
         self._unit, self._done, self._figures, self._began = unit, 0, "", time.monotonic()
         self._first = None
-        names = {"examples": "features", "epochs": "from scratch" if self._trained else "training", **self._bytes_of}
+        names = {
+            "examples": "features",
+            "epochs": "from scratch" if self._trained else "training",
+            "models": "loading",
+            **self._bytes_of,
+        }
         self._trained = self._trained or unit == "epochs"
         self._name = names.get(unit, unit)
         self._total = total
@@ -167,7 +181,9 @@ class Bar:
         broken = self._unit in self._bytes_of and (self._total is None or self._done < self._total)
         if self._bar.disable and not broken:
             seconds = time.monotonic() - self._began
-            done = size(self._done) if self._unit in self._bytes_of else f"{self._done} {self._unit}"
+            done = (
+                size(self._done) if self._unit in self._bytes_of else counted(self._done, self._unit.removesuffix("s"))
+            )
             say(f"{self._name}: {done} in {seconds:.1f} s  {self._figures}".rstrip())
         elif self._task is not None:
             self._bar.update(self._task, total=self._done, visible=not broken)

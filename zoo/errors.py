@@ -1,16 +1,17 @@
 """The tree of errors, each with the exit code that the command line ends with.
 
-    ZooError                 1
-    ├── UsageError           2    an argument that cannot be right
-    │   └── CutError         2    a cut that the model does not allow
-    ├── NotFoundError        3    no such model, run or file
-    │   └── OfflineError     3    it would need the network
-    ├── IntegrityError       4    a file that is not what it should be
-    ├── UnsafeFileError      5    a file that is refused unread
-    ├── DiskError            6    no space, no permission
-    ├── BusyError            7    another process holds it
-    ├── DataError            8    examples that cannot be used
-    └── TrainingError        9    training failed
+    ZooError                  1
+    ├── UsageError            2    an argument that cannot be right
+    │   └── CutError          2    a cut that the model does not allow
+    ├── NotFoundError         3    no such model, run or file
+    │   └── OfflineError      3    it would need the network
+    ├── IntegrityError        4    a file that is not what it should be
+    │   └── MissingClassError 4    a file that needs a class which this process does not know
+    ├── UnsafeFileError       5    a file that is refused unread
+    ├── DiskError             6    no space, no permission
+    ├── BusyError             7    another process holds it
+    ├── DataError             8    examples that cannot be used
+    └── TrainingError         9    training failed
 
 A message says what was expected, what was found, and what to try next.
 """
@@ -50,6 +51,10 @@ class IntegrityError(ZooError):
     """A file that is damaged, or not the file that was meant."""
 
     exit_code = 4
+
+
+class MissingClassError(IntegrityError):
+    """A whole file of a model that needs a class, or function, which this process does not know."""
 
 
 class UnsafeFileError(ZooError):

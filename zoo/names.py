@@ -55,7 +55,11 @@ def name_fault(name: str) -> str | None:
     >>> name_fault("slim/vgg_16")
     >>> name_fault("my net")
     'it may have letters, digits and . _ + - only, in parts between slashes'
+    >>> name_fault("")
+    'it is empty'
     """
+    if not name:
+        return "it is empty"
     if len(name) > _LONGEST_NAME:
         return f"it is longer than {_LONGEST_NAME} characters"
     if fault := path_fault(name):

@@ -124,8 +124,9 @@ def transfer(
         out: Folder of the run; None: `runs/` and the data's name. Where it exists, `-2` is added.
         home: Where features are kept; None: `$ZOO_HOME`.
         preprocessing: What the model wants to see; None: what the registry says of a named one. For a Keras model
-            passed as `model`, None means that pictures are resized to its input, but keep their values 0..255. Where
-            a named model is a net of `keras.applications`, the size is the net's too.
+            passed as `model`, None means that pictures are resized to its input, but keep their values 0..255; of that
+            a UserWarning tells, unless the model begins with a Rescaling or Normalization. Where a named model is a net
+            of `keras.applications`, the size is the net's too.
         allow_nonfinite: Whether to go on with a model that has NaN or infinite weights.
         progress: Told about bytes that are fetched, features and epochs as they are done.
 
@@ -186,7 +187,7 @@ def _prepare(
     if isinstance(model, str):
         reused = reused_by_name(model, preprocessing, settings, progress, fetch=fetch)
     else:
-        reused = reused_in_memory(model, preprocessing or _plain_spec(model, examples), settings)
+        reused = reused_in_memory(model, preprocessing, examples, settings)
     surgery = _cut(reused, settings, len(examples.classes))
     spec = reused.origin.spec
     _refuse_unsavable(surgery)
@@ -217,21 +218,6 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
     ends = np.cumsum([0, *(len(part) for part in parts)])
     ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
-
-
-def _plain_spec(model: keras.Model, examples: Examples) -> InputSpec | None:
-    """Returns what pictures become for a model of which only the input's shape is known: that size, no scaling."""
-    wanted = getattr(model, "input_shape", None)
-    pictures = len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
-    if (
-        not pictures
-        or not isinstance(wanted, tuple)
-        or len(wanted) != 4
-        or None in wanted[1:3]
-        or wanted[3] not in (1, 3)
-    ):
-        return None
-    return InputSpec(wanted[1:], color="gray" if wanted[3] == 1 else "RGB")
 
 
 def _describe(job: Job, cache: FeatureCache) -> Plan:

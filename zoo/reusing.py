@@ -6,18 +6,21 @@ What is asked for is checked on the bare net first, so that nothing is fetched f
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
+from zoo.data import Examples
 from zoo.errors import IntegrityError, UsageError
 from zoo.loading import bare_net, headless_layers, load_artifact, nonfinite_layers
 from zoo.progress import Progress
 from zoo.registry import Entry, InputSpec, find_loadable
 from zoo.runs.job import Origin, Settings
 from zoo.store import PullPlan, plan_pull, pull_entry
-from zoo.surgery import Units, select_units, split_units
+from zoo.surgery import Units, scaling_layer, select_units, split_units
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Reused:
     missing: tuple[str, ...] = ()
 
 
-def reused_in_memory(model: Any, preprocessing: InputSpec | None, settings: Settings) -> Reused:
-    """Returns a model that the caller has built.
+def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Examples, settings: Settings) -> Reused:
+    """Returns a model that the caller has built; warns where nothing says how pictures become numbers.
 
     Raises:
         UsageError: It is no Keras model.
@@ -47,7 +50,30 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, settings: Sett
     if not isinstance(model, keras.Model):
         raise UsageError(f"Expected a model's name or a built keras.Model; got {type(model).__name__} {model!r}.")
     _refuse_nonfinite(model, model.name, settings)
+    if preprocessing is None and _are_pictures(examples):
+        preprocessing = _plain_spec(model)
+        shape = tuple(model.inputs[0].shape[1:]) if len(getattr(model, "inputs", None) or ()) == 1 else ()
+        if len(shape) == 3 and scaling_layer(model) is None:
+            gray = ', color="gray"' if shape[2] == 1 else ""
+            warnings.warn(
+                f"Pictures go into {model.name} as they are, 0..255, for nothing says what it was trained to see, and "
+                "it does not begin with a Rescaling or Normalization. Say it, as in preprocessing=zoo.InputSpec("
+                f"{shape}{gray}, scale=1 / 255); with scale=1 where 0..255 is right.",
+                stacklevel=4,  # who called zoo.transfer or zoo.plan
+            )
     return Reused(Origin(model.name, "memory", {}, preprocessing), model)
+
+
+def _are_pictures(examples: Examples) -> bool:
+    return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
+
+
+def _plain_spec(model: keras.Model) -> InputSpec | None:
+    """Returns what pictures become for a model of which only the input's shape is known: that size, no scaling."""
+    wanted = getattr(model, "input_shape", None)
+    if not isinstance(wanted, tuple) or len(wanted) != 4 or None in wanted[1:3] or wanted[3] not in (1, 3):
+        return None
+    return InputSpec(wanted[1:], color="gray" if wanted[3] == 1 else "RGB")
 
 
 def reused_by_name(
@@ -111,5 +137,6 @@ def _refuse_nonfinite(model: keras.Model, name: str, settings: Settings) -> None
         shown = ", ".join(layers[:5]) + (" ..." if len(layers) > 5 else "")
         raise IntegrityError(
             f"{name} has weights that are NaN or infinite, in {len(layers)} layers: {shown}. What passes through them "
-            "means nothing. Get another copy, cut below them with --reuse, or insist: --allow-nonfinite"
+            "means nothing. Get another copy; or insist, with --reuse below them: --allow-nonfinite (Python: "
+            "allow_nonfinite=True)"
         )

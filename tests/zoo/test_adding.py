@@ -122,7 +122,67 @@ def test_a05_weights_that_are_not_finite_are_told_by_layer(value: float) -> None
     added = zoo.add(saved(model), preprocess="unit")
 
     assert any("not finite" in note and "'c2'" in note and "'c1'" not in note for note in added.notes)
+    assert added.nonfinite == ("c2",)
     assert "load" in added.entry.can
+
+
+@keras.saving.register_keras_serializable(package="tests_adding")
+class Doubled(Layers.Layer):  # type: ignore[misc]
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+@keras.saving.register_keras_serializable(package="tests_adding")
+class Subclassed(keras.Model):  # type: ignore[misc]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.dense = Layers.Dense(3)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+def test_a_class_that_only_this_process_knows_is_told() -> None:
+    added = zoo.add(saved(keras.Sequential([keras.Input((4,)), Doubled(), Layers.Dense(2, "softmax")])))
+
+    assert any("'tests_adding>Doubled'" in note and "the command line cannot load it" in note for note in added.notes)
+
+
+def test_a_model_of_a_class_of_its_own_is_refused(home: Path) -> None:
+    model = Subclassed()
+    model(np.zeros((1, 4)))
+    refused(UsageError, r"class of its own \(Subclassed\)", home, saved(model))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_a_model_that_was_never_built_is_refused(home: Path) -> None:
+    path = saved(keras.Sequential([Layers.Dense(3), Layers.Dense(2)]))
+    refused(IntegrityError, "saved before its model was built", home, path, preprocess="unit")
+
+
+def test_numbers_without_a_softmax_are_features_unless_their_user_says_logits() -> None:
+    path = saved(keras.Sequential([keras.Input((12, 12, 3)), Layers.Flatten(), Layers.Dense(4, name="last")]))
+    features, logits = zoo.add(path, preprocess="unit"), zoo.add(path, preprocess="unit", logits=True, replace=True)
+
+    assert (features.entry.task, features.entry.output.features) == ("image-feature-vector", 4)
+    assert any("'last'" in note and "--logits --replace" in note for note in features.notes)
+    assert logits.entry.task == "image-classification"
+    assert (logits.entry.output.classes, logits.entry.output.logits, logits.entry.output.features) == (4, True, None)
+    assert logits.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (Layers.Dense(4, "softmax"), "'last_one'.* ends in softmax"),
+        (Layers.Dense(4, "sigmoid"), "ends in sigmoid"),
+        (Layers.Reshape((2, 24)), r"puts out \(None, 2, 24\)"),
+    ],
+)
+def test_what_cannot_be_logits(last: Any, words: str, home: Path) -> None:
+    last.name = "last_one"
+    path = saved(keras.Sequential([keras.Input((4, 4, 3)), Layers.Flatten(), last]))
+    refused(UsageError, f"{words}.*--logits", home, path, preprocess="unit", logits=True)
 
 
 # --- what is asked ---
@@ -156,6 +216,25 @@ def test_who_is_there_to_be_asked_is_asked_once_and_only_about_pictures() -> Non
     assert [(spec.size, "'inside'" in hint) for spec, hint in asked] == [((12, 12, 3), True)]
     assert entry.input is not None
     assert entry.input.std == (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(("preprocess", "told"), [("unit", True), ("none", False)])
+def test_numbers_that_would_be_scaled_twice_are_told(preprocess: str, told: bool) -> None:
+    inside = keras.Sequential([keras.Input((12, 12, 3)), Layers.Rescaling(1 / 255, name="inside"), picture_net()])
+    added = zoo.add(saved(inside), preprocess=preprocess)
+
+    assert any("'inside', scales numbers already" in note for note in added.notes) == told
+
+
+def test_preprocessing_for_colours_on_a_gray_model(home: Path) -> None:
+    path = saved(picture_net(channels=1))
+    refused(UsageError, r"torch is for pictures of 3 channels; this model takes 1", home, path, preprocess="torch")
+
+
+def test_several_inputs_have_nothing_to_preprocess(home: Path) -> None:
+    one, two = keras.Input((4,)), keras.Input((4,))
+    path = saved(keras.Model([one, two], Layers.Dense(1)(Layers.Add()([one, two]))))
+    refused(UsageError, "takes no pictures of 1 or 3 channels, but 2 inputs at once", home, path, preprocess="unit")
 
 
 def test_what_the_file_leaves_open_the_user_says() -> None:
@@ -199,9 +278,18 @@ def test_a_name_is_made_of_the_files(file: str, name: str) -> None:
         assert zoo.load_model(name).name == "net"
 
 
+def test_a_name_that_differs_from_the_files_is_told() -> None:
+    notes = " ".join(zoo.add(saved(picture_net(), "Öl & Café.keras"), preprocess="unit").notes)
+
+    assert "called Ol-Cafe, for a name may not be 'Öl & Café'" in notes
+    assert "'Öl & Café.keras' is kept as" in notes
+    assert zoo.add(saved(picture_net(), "plain.KERAS.keras"), preprocess="unit", name="x").notes == ()
+
+
 def test_a_name_that_cannot_be(home: Path) -> None:
     path = saved(picture_net())
     refused(UsageError, "--name my-net", home, path, name="../net")
+    refused(UsageError, "it is empty", home, path, name="")
     path.rename("日本.keras")
     refused(UsageError, "--name my-net", home, "日本.keras")
     Path("日本.keras").rename("vgg16.keras")
@@ -215,7 +303,8 @@ def test_adding_the_same_again_changes_nothing(home: Path) -> None:
     (home / "artifacts" / "net.json").unlink()
     again = zoo.add(path, preprocess="unit")
 
-    assert again == first
+    assert (again.entry, first.notes) == (first.entry, ())
+    assert again.notes == ("net is here already, as it is: nothing was changed.",)
     assert (home / "registry.json").read_bytes() == before
     assert zoo.pulled_names() == {"net"}
     with pytest.raises(UsageError, match="--replace"):
@@ -224,9 +313,10 @@ def test_adding_the_same_again_changes_nothing(home: Path) -> None:
 
 def test_the_same_bytes_under_two_names_are_one_blob(home: Path) -> None:
     path = saved(picture_net())
-    for name in ("one", "two"):
-        zoo.add(path, name=name, preprocess="none")
+    one, two = (zoo.add(path, name=name, preprocess="none") for name in ("one", "two"))
 
+    assert one.notes == ()
+    assert two.notes == ("It shares its file with one: the store keeps the same bytes once.",)
     assert len(blobs_in(home)) == 1
     assert zoo.load_model("two").name == zoo.load_model("one").name == "net"
 
@@ -246,11 +336,22 @@ def test_weights_with_their_net(mobilenet: dict[str, Path]) -> None:
 
 
 def test_headless_weights(mobilenet: dict[str, Path]) -> None:
-    entry = zoo.add(mobilenet["headless"], arch="mobilenet", input_size=(32, 32, 3), preprocess="tf").entry
+    added = zoo.add(mobilenet["headless"], arch="mobilenet", input_size=(32, 32, 3), preprocess="tf")
+    entry = added.entry
 
     assert (entry.files[0].role, entry.output.classes, entry.can) == ("weights_notop", None, ("load",))
+    assert any("headless: the weights of the classifier ('conv_preds')" in note for note in added.notes)
+    assert zoo.load_model("mine_notop").output_shape == (None, 1, 1, 1024)
     assert sorted(zoo.pull("mine_notop").files) == ["weights_notop"]
     assert zoo.verify_outputs("mine_notop")[0].state == "as recorded"
+
+
+def test_weights_do_not_tell_the_size_of_pictures(mobilenet: dict[str, Path]) -> None:
+    added = zoo.add(mobilenet["whole"], arch="mobilenet", preprocess="tf")
+    told = zoo.add(mobilenet["whole"], name="told", arch="mobilenet", input_size=(64, 64, 3), preprocess="tf")
+
+    assert any("224x224x3 is taken" in note and "--input HxWxC" in note for note in added.notes)
+    assert not any("--input" in note for note in told.notes)
 
 
 def test_weights_of_no_known_net_are_kept_and_say_so(mobilenet: dict[str, Path]) -> None:
@@ -300,7 +401,7 @@ def test_a_net_that_is_unknown_or_not_needed(arch: str, words: str, home: Path) 
 
 
 def test_a_net_for_what_has_one_inside(home: Path) -> None:
-    refused(UsageError, "--arch tells", home, saved(picture_net()), arch="vgg16")
+    refused(UsageError, "tells which net the weights in an .h5", home, saved(picture_net()), arch="vgg16")
 
 
 # --- kept, and not loaded ---
@@ -348,6 +449,8 @@ def test_what_cannot_be_loaded_yet_is_kept_and_says_so(format: str, home: Path) 
 
     assert [file.role for file in added.entry.files] == roles == sorted(artifact.files)
     assert added.notes[0].startswith("Kept, not loadable yet")
+    assert "how they become numbers is not known" in added.notes[1]
+    assert "--input HxWxC and --preprocess" in added.notes[1]
     assert added.entry.can == ()
     assert_invariants(home)
     with pytest.raises(UsageError, match="is kept"):
@@ -378,8 +481,10 @@ def test_a_checkpoint_is_found_by_its_prefix() -> None:
 
 
 def test_what_is_kept_takes_what_its_user_says(home: Path) -> None:
-    entry = zoo.add(caffe(), input_size=(227, 227, 3), preprocess="caffe").entry
+    added = zoo.add(caffe(), input_size=(227, 227, 3), preprocess="caffe")
+    entry = added.entry
 
+    assert len(added.notes) == 1
     assert entry.input == InputSpec((227, 227, 3), color="BGR", mean=(103.939, 116.779, 123.68))
     zoo.remove("net")
     refused(UsageError, "--input 224x224x3", home, *caffe(), preprocess="caffe")

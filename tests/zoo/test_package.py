@@ -22,6 +22,7 @@ FLOORS = [
     ["zoo.data"],
     ["zoo.store"],
     ["zoo.loading"],
+    ["zoo.outputs"],
     ["zoo.recording"],
     ["zoo.surgery"],
     ["zoo.features"],

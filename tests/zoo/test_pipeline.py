@@ -348,10 +348,32 @@ def test_values_that_are_not_finite_are_refused() -> None:
 def test_photos_of_any_size_for_a_model_of_which_only_the_input_is_known(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
     net = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2)])
-    run = zoo.transfer(net, (x, ["dark", "light"] * 15), epochs=1)
+    with pytest.warns(UserWarning, match="as they are, 0..255"):
+        run = zoo.transfer(net, (x, ["dark", "light"] * 15), epochs=1)
     Image.fromarray(np.kron(x[0], np.ones((4, 3, 1), np.uint8))).save(tmp_path / "photo.png")
     assert run.predict(tmp_path / "photo.png")[0].label in run.classes
     assert run.predict(x[:0]) == []
+
+
+def test_who_says_what_pictures_become_or_scales_inside_is_not_warned() -> None:
+    """Warnings are errors here. The one that comes points to the line of its caller."""
+    begin, rest = keras.Input((8, 8, 1)), [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2)]
+    plain = keras.Sequential([begin, *rest])
+    zoo.plan(plain, "digits:0-1", preprocessing=InputSpec((8, 8, 1), color="gray"))
+    zoo.plan(keras.Sequential([begin, layers.Resizing(8, 8), layers.Rescaling(1 / 255), *rest]), "digits:0-1")
+    zoo.plan(keras.Model(begin, keras.Sequential(rest)(begin / 255)), "digits:0-1")
+    zoo.plan("letters-cnn", "digits:0-1")
+    with pytest.warns(UserWarning, match="as they are") as caught:
+        zoo.plan(plain, "digits:0-1")
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_file_that_was_not_added_is_no_name() -> None:
+    keras.Sequential([keras.Input((4,)), layers.Dense(2)]).save("net.keras")
+    with pytest.raises(NotFoundError, match=r"Add it first.*zoo add net\.keras"):
+        zoo.transfer("net.keras", rows_and_labels())
+    with pytest.raises(NotFoundError, match=r"zoo add \./net\.keras"):
+        zoo.transfer("./net.keras", rows_and_labels())
 
 
 def test_one_bad_file_spoils_no_others_prediction(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -386,7 +408,9 @@ def test_the_plan_of_a_model_for_any_size_counts_the_examples_own() -> None:
     image = keras.Input((None, None, 1))
     x = layers.Conv2D(4, 3)(layers.Conv2D(3, 3)(image))
     net = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
-    plan = zoo.plan(net, "digits:0-1", reuse=2, freeze=1)
+    with pytest.warns(UserWarning, match=r"InputSpec\(\(None, None, 1\), color=\"gray\", scale=1 / 255\)"):
+        plan = zoo.plan(net, "digits:0-1", reuse=2, freeze=1)
     assert plan.feature_shape == (6, 6, 3)  # 8x8 pictures under a 3x3 kernel
-    run = zoo.transfer(net, "digits:0-1", reuse=2, freeze=1, epochs=1)
+    with pytest.warns(UserWarning, match="as they are"):
+        run = zoo.transfer(net, "digits:0-1", reuse=2, freeze=1, epochs=1)
     assert run.record["features"]["bytes"] == plan.feature_bytes

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.adding.looking import looked_at
-from zoo.adding.offered import made_name, own_files, refuse_impossible
+from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
@@ -35,6 +35,7 @@ def add(
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     labels: str | None = None,
+    logits: bool = False,
     summary: str | None = None,
     license: str | None = None,
     replace: bool = False,
@@ -57,6 +58,8 @@ def add(
         mean: what is subtracted then,
         std: and what is divided by last.
         labels: Name of the list of classes.
+        logits: Whether it puts out the logits of classes: numbers before a softmax, which are taken for features
+            otherwise.
         summary: One line for people.
         license: Its license.
         replace: Whether it may take the place of a model of its name.
@@ -84,23 +87,35 @@ def add(
         preprocess=preprocess,
         numbers={"color": color, "scale": scale, "mean": mean, "std": std},
         labels=labels,
+        logits=logits,
         summary=summary,
         license=license,
         allow_partial=allow_partial,
         ask=ask,
     )
     refuse_impossible(told, offered)
-    there = own_entries().get(told.name)
+    own = own_entries()
+    there = own.get(told.name)
     if there is None or there.source != "local":
         refuse_taken(told.name, replace=replace)
     with copied(own_files(offered), progress) as copies:
         if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
             refuse_taken(told.name, replace=replace)
         added = looked_at(told, offered, copies)
+        notes = [*renamed(offered, copies, None if name else told.name), *added.notes, *_twins(added.entry, own)]
         if there is not None and _is_same(there, added.entry):
+            notes.append(f"{there.name} is here already, as it is: nothing was changed.")
             added = dataclasses.replace(added, entry=there)
+        added = dataclasses.replace(added, notes=tuple(notes))
         keep(added.entry, copies, replace=replace, progress=progress)
     return added
+
+
+def _twins(entry: Entry, own: Mapping[str, Entry]) -> list[str]:
+    """Returns what there is to say where models that were added before have files of the same bytes."""
+    mine = _digests(entry.files)
+    twins = [name for name, other in own.items() if name != entry.name and mine & _digests(other.files)]
+    return [f"It shares its file with {', '.join(twins)}: the store keeps the same bytes once."] if twins else []
 
 
 def _digests(files: Sequence[FileSpec]) -> set[str]:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import keras
 
+from zoo.adding import noting
 from zoo.adding.offered import FORMATS, kept_files, offered_copies
 from zoo.adding.told import Added, Told
 from zoo.adding.wanted import picture_size, wanted_input
 from zoo.errors import CutError, IntegrityError, UsageError
-from zoo.loading import is_whole_model, load_artifact, nonfinite_layers, recognise_weights
+from zoo.loading import absent_layers, is_whole_model, load_artifact, nonfinite_layers, recognise_weights
 from zoo.recording import record_output
 from zoo.registry import Entry, InputSpec, OutputSpec
 from zoo.registry.architectures import ARCHITECTURES
@@ -21,7 +22,11 @@ from zoo.store.keeping import Copy, artifact
 from zoo.store.unpacking import shown
 from zoo.surgery import split_units
 
-_NAMED = 5  # layers that a message names; the others are counted
+_NOT_KNOWN = (
+    "If it takes pictures: how they become numbers is not known, and not guessed. Say it with --input HxWxC and "
+    "--preprocess (none, unit, tf, torch, caffe or a model), and --replace (Python: input_size, preprocess, "
+    "replace=True)."
+)
 
 
 def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
@@ -34,7 +39,7 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
         summary=told.summary or f"Added from {copies[0].name}",
         files=kept_files(offered, copies),
         input=None,
-        output=OutputSpec(labels=told.labels, logits=None, background=None),
+        output=OutputSpec(labels=told.labels, logits=told.logits or None, background=None),
         metrics={},
         license=told.license,
         origin=f"added from {shown(str(offered.files[0][1].absolute()))}",
@@ -48,8 +53,8 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
         return _loaded(told, *_weights(told, draft, copies[0]), f"{what} weights of {told.arch}", copies)
     if told.arch is not None:
         raise UsageError(
-            f"{copies[0].name} has a whole model in it, so --arch {told.arch} is not needed, and might be wrong. Run "
-            "the same command without it."
+            f"{copies[0].name} has a whole model in it, so --arch {told.arch} (Python: arch) is not needed, and might "
+            "be wrong. Leave it away."
         )
     if offered.format in ("keras", "h5"):
         return _loaded(told, draft, [], what, copies)
@@ -59,7 +64,7 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
 def _which_net(name: str) -> str:
     return (
         "which net these weights are of is not known. If it is one of keras.applications: zoo add PATH --name "
-        f"{name} --replace --arch NET"
+        f"{name} --replace --arch NET (Python: name, replace=True, arch)"
     )
 
 
@@ -68,8 +73,14 @@ def _kept(told: Told, draft: Entry, what: str, why: str) -> Added:
     if told.size is not None:
         spec = chosen_input(picture_size(told.size), told.preprocess, **told.numbers)
     elif told.tells_preprocessing:
-        raise UsageError(f"How large pictures are is not read from {what} files: say it too, as in --input 224x224x3.")
-    return Added(dataclasses.replace(draft, input=spec), what, (f"Kept, not loadable yet: {why}.",))
+        raise UsageError(
+            f"How large pictures are is not read from {what} files: say it too, as in --input 224x224x3 (Python: "
+            "input_size=(224, 224, 3))."
+        )
+    notes = [f"Kept, not loadable yet: {why}."]
+    if spec is None or spec.scale is None:
+        notes.append(_NOT_KNOWN)
+    return Added(dataclasses.replace(draft, input=spec), what, tuple(notes))
 
 
 def _weights(told: Told, draft: Entry, copy: Copy) -> tuple[Entry, list[str]]:
@@ -77,13 +88,15 @@ def _weights(told: Told, draft: Entry, copy: Copy) -> tuple[Entry, list[str]]:
     arch = told.arch or ""
     spec = None if told.size is None else chosen_input(picture_size(told.size))
     found = recognise_weights(copy.path, arch, told.size, copy.name)
-    lacks = ", ".join(map(shown, found.lacks[:_NAMED])) + (", ..." if len(found.lacks) > _NAMED else "")
+    lacks = noting.some(found.lacks)
     if found.lacks and not told.allow_partial:
         raise IntegrityError(
             f"{copy.name} lacks the weights of {len(found.lacks)} layers of {arch}: {lacks}. Nothing was kept. Get the "
-            "whole file; or keep what is there, and start those layers as in training from scratch: --allow-partial"
+            "whole file; or keep what is there, and start those layers as in training from scratch: --allow-partial "
+            "(Python: allow_partial=True)"
         )
     notes = [f"It lacks {len(found.lacks)} layers, which start as in training from scratch: {lacks}."]
+    notes = notes if found.lacks else []
     entry = dataclasses.replace(
         draft,
         files=(copy.spec(found.role),),
@@ -91,23 +104,30 @@ def _weights(told: Told, draft: Entry, copy: Copy) -> tuple[Entry, list[str]]:
         output=dataclasses.replace(draft.output, classes=found.classes),
         lacks=found.lacks,
     )
-    return entry, notes if found.lacks else []
+    if found.role == "weights_notop":
+        notes.append(noting.headless(absent_layers(entry)))
+    return entry, notes
 
 
 def _loaded(told: Told, draft: Entry, notes: list[str], what: str, copies: Sequence[Copy]) -> Added:
     """Loads the copies and returns the entry with what the model tells of itself."""
     model = load_artifact(artifact(draft, copies))
-    spec = wanted_input(told, model, notes)
-    if bad := nonfinite_layers(model):
-        named = ", ".join(map(shown, bad[:_NAMED])) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
-        notes.append(
-            f"Weights are not finite (NaN or infinite) in {named}. Whatever is made of it is worth nothing; zoo "
-            "transfer refuses it."
+    if not getattr(model, "inputs", None):
+        raise UsageError(
+            f"{copies[0].name} has a model of a class of its own ({type(model).__name__}); only functional and "
+            "sequential models are added. Build it as one of those, or load this one in Python: zoo.load_model(path)"
         )
+    spec = wanted_input(told, model, notes)
+    if draft.arch and told.size is None:
+        notes += noting.sizes(draft, model)
+    if bad := nonfinite_layers(model):
+        notes.append(noting.nonfinite(bad))
+    notes += noting.own_classes(model)
     recorded = record_output(model, spec)
     if isinstance(recorded, str):
         notes.append(f"No output was recorded, for zoo verify --deep to compare: {recorded}.")
     output = _output(draft.output, model)
+    notes += noting.features(output, model)
     entry = dataclasses.replace(
         draft,
         task=_task(spec, output),
@@ -117,7 +137,7 @@ def _loaded(told: Told, draft: Entry, notes: list[str], what: str, copies: Seque
         units=ARCHITECTURES[draft.arch].units if draft.arch else _units(model, notes),
         recorded=None if isinstance(recorded, str) else recorded,
     )
-    return Added(entry, what, tuple(notes))
+    return Added(entry, what, tuple(notes), tuple(bad))
 
 
 def _units(model: keras.Model, notes: list[str]) -> int | None:
@@ -135,11 +155,26 @@ def _task(spec: InputSpec | None, output: OutputSpec) -> str:
 
 
 def _output(known: OutputSpec, model: keras.Model) -> OutputSpec:
-    """Returns what comes out, as far as the last layer tells: a softmax is of classes, other numbers of anything."""
+    """Returns what comes out, as far as the last layer tells: a softmax is of classes, other numbers of anything.
+
+    Raises:
+        UsageError: The user calls them logits, and they cannot be such.
+    """
     shape = model.outputs[0].shape
-    if len(model.outputs) != 1 or len(shape) != 2 or not shape[1]:
-        return known
+    is_vector = len(model.outputs) == 1 and len(shape) == 2 and bool(shape[1])
     last = model.outputs[0]._keras_history.operation
-    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
+    softmax, linear = keras.activations.softmax, keras.activations.linear
+    end = softmax if isinstance(last, keras.layers.Softmax) else getattr(last, "activation", linear)
+    if known.logits and not (is_vector and end is linear):
+        puts_out = f"ends in {getattr(end, '__name__', 'a layer of its own')}" if is_vector else f"puts out {shape}"
+        raise UsageError(
+            f"Expected logits, one number a class before any softmax; the last layer, {shown(last.name)}, {puts_out}. "
+            "Leave --logits (Python: logits) away."
+        )
+    if not is_vector:
+        return known
+    if end is softmax:
         return dataclasses.replace(known, classes=shape[1], logits=False)
+    if known.logits:
+        return dataclasses.replace(known, classes=shape[1])
     return known if known.classes else dataclasses.replace(known, features=shape[1])

@@ -34,14 +34,17 @@ _ENDS = (".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".caffemodel"
 def refuse_impossible(told: Told, offered: Offered) -> None:
     """Refuses what is wrong whatever is in the files, before they are copied."""
     if fault := name_fault(told.name):
-        raise UsageError(f"{told.name!r} cannot be a model's name: {fault}. Choose another: --name my-net")
+        raise UsageError(
+            f"{told.name!r} cannot be a model's name: {fault}. Choose another: --name my-net (Python: name)"
+        )
     if told.preprocess is not None and told.preprocess not in PRESETS:
         find_preprocessing(told.preprocess)
     if told.arch is None:
         return
     if offered.format != "h5":
         raise UsageError(
-            f"--arch tells which net the weights in an .h5 file are of; {FORMATS[offered.format]} files do without it."
+            f"--arch (Python: arch) tells which net the weights in an .h5 file are of; {FORMATS[offered.format]} files "
+            "do without it."
         )
     if told.arch not in ARCHITECTURES:
         near = nearest_names(told.arch, ARCHITECTURES)
@@ -63,6 +66,31 @@ def made_name(offered: Offered) -> str:
     if name_fault(name):
         raise UsageError(f"No model's name can be made of {shown(stem)}. Give one: --name my-net")
     return name
+
+
+def renamed(offered: Offered, copies: Sequence[Copy], name: str | None) -> list[str]:
+    """Returns what there is to say where names differ from those of the files: some characters are not allowed.
+
+    Args:
+        offered: The files.
+        copies: Their copies, in the same order.
+        name: The model's name, where it was made of the file's.
+    """
+    path = offered.files[0][1]
+    notes = []
+    if name is not None and name != (stem := offered.prefix or _stem(path)[0]):
+        notes.append(
+            f"It is called {name}, for a name may not be {shown(stem)}: letters, digits and . _ + - only. Another: "
+            "--name (Python: name)."
+        )
+    if offered.format not in ("checkpoint", "savedmodel"):
+        pairs = zip((path for _, path in offered.files), copies, strict=True)
+        notes += [
+            f"{shown(path.name)} is kept as {copy.name}, a name that every system takes."
+            for path, copy in pairs
+            if _stem(path)[0] != _stem(Path(copy.name))[0]
+        ]
+    return notes
 
 
 def own_files(offered: Offered) -> list[Own]:

@@ -22,11 +22,13 @@ class Added:
         entry: Its entry, now in the user's own registry.
         format: Of which format its files are, for people.
         notes: What is worth knowing of it, and what to do about that.
+        nonfinite: Its layers with weights that are NaN or infinite.
     """
 
     entry: Entry
     format: str
     notes: tuple[str, ...] = ()
+    nonfinite: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Told:
     preprocess: str | None
     numbers: dict[str, Any]
     labels: str | None
+    logits: bool
     summary: str | None
     license: str | None
     allow_partial: bool

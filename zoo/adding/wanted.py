@@ -11,6 +11,7 @@ from zoo.errors import UsageError
 from zoo.registry import InputSpec
 from zoo.registry.presets import chosen_input
 from zoo.store.unpacking import shown
+from zoo.surgery import scaling_layer
 
 
 def sizes_text(sizes: Sequence[int | None]) -> str:
@@ -32,9 +33,10 @@ def wanted_input(told: Told, model: keras.Model, notes: list[str]) -> InputSpec 
     kind = str(keras.backend.standardize_dtype(model.inputs[0].dtype))
     if len(size) != 3 or size[2] not in (1, 3) or not kind.startswith(("float", "bfloat", "uint8")):
         if told.tells_preprocessing:
+            takes = f"{sizes_text(size)} numbers ({kind})" if size else f"{len(model.inputs)} inputs at once"
             raise UsageError(
-                f"{told.name} takes no pictures of 1 or 3 channels, but {len(model.inputs)} x "
-                f"{sizes_text(size) or '?'} of {kind}; there is nothing to preprocess. Run the same command without it."
+                f"{told.name} takes no pictures of 1 or 3 channels, but {takes}: there is nothing to preprocess. Leave "
+                "--preprocess, --color, --scale, --mean and --std away (Python: the arguments of those names)."
             )
         return None
     picture = (size[0], size[1], int(size[2] or 0))
@@ -46,9 +48,20 @@ def wanted_input(told: Told, model: keras.Model, notes: list[str]) -> InputSpec 
     if spec.scale is None:
         notes.append(
             "How pictures become numbers is not known, and not guessed: zoo transfer refuses it so. Say it with "
-            f"--preprocess (none, unit, tf, torch, caffe or a model) and --replace. {hint}".rstrip()
+            "--preprocess (none, unit, tf, torch, caffe or a model) and --replace (Python: preprocess, replace=True). "
+            f"{hint}".rstrip()
+        )
+    elif (first := scaling_layer(model)) is not None and not _keeps_values(spec):
+        notes.append(
+            f"Its own first layer, {shown(first.name)}, scales numbers already, and this preprocessing scales them "
+            "before that. If it was trained on pictures of 0..255, say so: --preprocess none --replace (Python: "
+            "preprocess='none', replace=True)."
         )
     return spec
+
+
+def _keeps_values(spec: InputSpec) -> bool:
+    return spec.scale == 1 and not any(spec.mean) and all(each == 1 for each in spec.std)
 
 
 def _agreed(told: Size, shape: Sequence[int | None], model: keras.Model) -> tuple[int | None, ...]:
@@ -57,7 +70,8 @@ def _agreed(told: Size, shape: Sequence[int | None], model: keras.Model) -> tupl
     if not fits:
         raise UsageError(
             f"Expected the input {sizes_text(told)} that was asked for; the model {shown(model.name)} takes "
-            f"{sizes_text(shape) or f'{len(model.inputs)} inputs'}. Leave that away, or say what is so."
+            f"{sizes_text(shape) or f'{len(model.inputs)} inputs'}. Leave --input (Python: input_size) away, or say "
+            "what is so."
         )
     return tuple(own or said for said, own in zip(told, shape, strict=True))
 

@@ -3,6 +3,7 @@
 from zoo.surgery.cut import Surgery, Trunk, put_before, whole_trunk
 from zoo.surgery.graph import sublayers, training_call
 from zoo.surgery.heads import POOLS, Head, Pool, Tap
+from zoo.surgery.scaling import scaling_layer
 from zoo.surgery.selection import Depth, select_units
 from zoo.surgery.units import Unit, Units, split_units
 
@@ -17,6 +18,7 @@ __all__ = [
     "Unit",
     "Units",
     "put_before",
+    "scaling_layer",
     "select_units",
     "split_units",
     "sublayers",
