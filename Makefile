@@ -7,9 +7,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/zoo transfer --reuse 3 --freeze 2
 
-# Two processes: more would each hold TensorFlow and models in memory. Tests of one file share what they have made.
+# Two processes: more would each hold TensorFlow and models in memory. Who has no test left takes some of the other's.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # mypy sees an installed copy: the folders converters/ and cli/ are zoo.converters and zoo.cli only there.
 check: .venv/installed
