@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-slow check format clean
 
 demo: .venv/installed
 	$(BIN)/zoo transfer --reuse 3 --freeze 2
@@ -10,6 +10,9 @@ demo: .venv/installed
 # Two processes: more would each hold TensorFlow and models in memory. Who has no test left takes some of the other's.
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
 
 # mypy sees an installed copy: the folders converters/ and cli/ are zoo.converters and zoo.cli only there.
 check: .venv/installed

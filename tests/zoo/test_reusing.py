@@ -35,11 +35,11 @@ def web() -> Iterator[Web]:
     ("arch", "reuse", "parts"),
     [
         ("vgg16", "13", ["weights_notop"]),
-        ("resnet50", "all", ["weights_notop"]),
+        pytest.param("resnet50", "all", ["weights_notop"], marks=pytest.mark.slow),
         ("mobilenet_v2", "all", ["weights_notop"]),
         ("efficientnetb0", "all", ["weights_notop"]),
-        ("inception_v3", "all", ["weights_notop"]),
-        ("densenet121", "all", ["weights_notop"]),
+        pytest.param("inception_v3", "all", ["weights_notop"], marks=pytest.mark.slow),
+        pytest.param("densenet121", "all", ["weights_notop"], marks=pytest.mark.slow),
         ("convnext_tiny", "all", ["weights"]),  # its headless file lacks the normalization behind the pooling
         ("convnext_tiny", "4", ["weights_notop"]),
         ("mobilenet_v3_small", "20", ["weights_notop"]),

@@ -14,9 +14,9 @@ from published import mirrored, picture, said, weight_file
 import zoo
 from zoo.registry.architectures import ARCHITECTURES
 
-NAMED = ["vgg16", "resnet50", "mobilenet_v2", "efficientnetb0", "inception_v3", "densenet121", "convnext_tiny"]
-# Families with something of their own: names with slashes, separable convolutions, normalization first.
-OTHERS = ["mobilenet_v3_small", "xception", "resnet50v2"]
+# vgg16 without normalization, convnext_tiny with other layers, mobilenet_v3_small with slashes in its names.
+NETS = ["vgg16", "resnet50", "mobilenet_v2", "efficientnetb0", "convnext_tiny", "mobilenet_v3_small"]
+MORE = ["inception_v3", "densenet121", "xception", "resnet50v2"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Keras 2
@@ -39,7 +39,7 @@ def as_keras_loads_it(arch: str, path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return getattr(keras.applications, ARCHITECTURES[arch].function)(weights="imagenet")
 
 
-@pytest.mark.parametrize("arch", NAMED + OTHERS)
+@pytest.mark.parametrize("arch", [*NETS, *(pytest.param(arch, marks=pytest.mark.slow) for arch in MORE)])
 def test_a_pulled_net_says_exactly_what_keras_says(
     arch: str, home: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
