@@ -1,4 +1,12 @@
 """Conversions from one model format to another, independent of the rest of `zoo` but for its errors.
 
-There is none yet: every conversion will prove parity with an independent runtime before it returns.
+Every conversion is compared with an independent runtime before it returns.
 """
+
+from __future__ import annotations
+
+from zoo.converters.exporting.exporter import keras_to_onnx
+from zoo.converters.importing.importer import onnx_to_keras
+from zoo.converters.report import ConversionReport
+
+__all__ = ["ConversionReport", "keras_to_onnx", "onnx_to_keras"]

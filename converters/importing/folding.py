@@ -1,0 +1,170 @@
+"""Computes what depends on no input while converting: constants, and the arithmetic of shapes, symbols and all.
+
+Numbers are computed by ONNX's own reference implementation. Shapes in which sizes vary are arrays of objects, with
+expressions of sympy among the numbers; NumPy computes with those as it does with numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import sympy
+from onnx.reference import ReferenceEvaluator
+from zoo.converters.importing.graph import Array, Graph, Node
+from zoo.converters.importing.unsupported import Unsupported
+from zoo.converters.importing.values import Tensor, Value, known, settled
+
+_LARGEST = 1 << 28  # elements of one constant that a graph may compute: 1 GiB of float32
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+_GROWING = {"ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot", "EyeLike"}
+
+
+def folded(node: Node, values: Sequence[Value | None]) -> tuple[Array, ...] | None:
+    """Returns what a node puts out where that depends on no input; None where it does.
+
+    Raises:
+        Unsupported: It would be too large, or computes with sizes that vary in a way that is not known.
+    """
+    if node.operator in ("Shape", "Size") and node.domain == "" and isinstance(values[0], Tensor):
+        return (_shape(node, values[0]),)
+    if any(isinstance(value, Tensor) for value in values) or node.operator in _RANDOM:
+        return None
+    if any(isinstance(each, Graph) for each in node.attributes.values()):
+        return None
+    arrays = [value if value is None else settled(np.asarray(value)) for value in values]
+    if all(array is None or known(array) for array in arrays):
+        _refuse_huge(node, arrays)
+        return _evaluated(node, arrays)
+    if node.operator not in _SYMBOLIC:
+        return None
+    return (settled(np.asarray(_SYMBOLIC[node.operator](node, *arrays), dtype=object)),)
+
+
+def _shape(node: Node, x: Tensor) -> Array:
+    if node.operator == "Size":
+        return settled(np.array(sympy.prod(x.dims), dtype=object))
+    dims = x.dims[slice(node.get("start", 0), node.get("end"))]
+    shape = np.empty(len(dims), object)
+    shape[:] = [each if isinstance(each, sympy.Expr) else int(each) for each in dims]
+    return settled(shape)
+
+
+def _evaluated(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+    attributes = {
+        key: onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        for key, value in node.attributes.items()
+    }
+    names = ["" if array is None else f"i{number}" for number, array in enumerate(arrays)]
+    proto = onnx.helper.make_node(node.operator, names, list(node.outputs), domain=node.domain, **attributes)
+    inputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names if name]
+    outputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.outputs if name]
+    graph = onnx.helper.make_graph([proto], "folded", inputs, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(node.domain, max(node.version, 1))])
+    given = {name: array for name, array in zip(names, arrays, strict=True) if name}
+    with np.errstate(all="ignore"):
+        found = iter(ReferenceEvaluator(model).run(None, given))
+    return tuple(np.asarray(next(found)) if name else np.zeros(0) for name in node.outputs)
+
+
+def _refuse_huge(node: Node, arrays: Sequence[Array | None]) -> None:
+    if node.operator not in _GROWING:
+        return
+    sizes = [array.astype(object) for array in arrays if array is not None and array.dtype.kind in "iu"]
+    most = max((math.prod(int(each) for each in array.reshape(-1) if each > 0) for array in sizes), default=1)
+    if node.operator == "Range" and all(array is not None for array in arrays):
+        start, stop, step = (float(np.asarray(array).reshape(-1)[0]) for array in arrays[:3])
+        most = math.ceil((stop - start) / step) if step else 0
+    elif node.operator in ("Tile", "Pad", "Resize", "Upsample") and arrays[0] is not None:
+        most = max(most, 1) * arrays[0].size if node.operator == "Tile" else arrays[0].size
+    if most > _LARGEST:
+        raise Unsupported(f"it makes a constant of {most:,} elements; more than {_LARGEST:,} are refused")
+
+
+# --- shapes with symbols ---
+
+
+def _gather(node: Node, data: Array, indices: Array) -> Array:
+    return np.take(data, indices.astype(np.int64), axis=node.get("axis", 0))
+
+
+def _slice(node: Node, data: Array, *given: Array | None) -> Array:
+    starts, stops, axes, steps = [*given, None, None, None, None][:4]
+    starts = np.asarray(node.get("starts") if starts is None else starts)
+    stops = np.asarray(node.get("ends") if stops is None else stops)
+    axes = np.asarray(node.get("axes", range(len(starts))) if axes is None else axes)
+    steps = np.ones(len(starts), np.int64) if steps is None else steps
+    where = [slice(None)] * data.ndim
+    for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
+        low = -(data.shape[int(axis)]) - 1
+        where[int(axis)] = slice(int(start), None if step < 0 and stop < low else int(stop), int(step))
+    return data[tuple(where)]
+
+
+def _concat(node: Node, *parts: Array) -> Array:
+    return np.concatenate([np.asarray(each, dtype=object) for each in parts], axis=node.get("axis", 0))
+
+
+def _unsqueeze(node: Node, data: Array, axes: Array | None = None) -> Array:
+    return np.expand_dims(data, tuple(int(each) for each in (node.get("axes") if axes is None else axes)))
+
+
+def _squeeze(node: Node, data: Array, axes: Array | None = None) -> Array:
+    given = node.get("axes") if axes is None else axes
+    return np.squeeze(data, None if given is None else tuple(int(each) for each in given))
+
+
+def _reshape(node: Node, data: Array, shape: Array | None = None) -> Array:
+    return data.reshape([int(each) for each in (node.get("shape") if shape is None else shape)])
+
+
+def _cast(node: Node, data: Array) -> Array:
+    return data
+
+
+def _divide(node: Node, one: Array, other: Array) -> Array:
+    return np.asarray(np.frompyfunc(_quotient, 2, 1)(one, other), dtype=object)
+
+
+def _quotient(one: Any, other: Any) -> Any:
+    exact = sympy.sympify(one) / sympy.sympify(other)
+    return exact if exact.is_integer else sympy.floor(exact)
+
+
+def _prod(node: Node, data: Array, axes: Array | None = None) -> Array:
+    found = np.array(sympy.prod(data.reshape(-1).tolist()), dtype=object)
+    return found.reshape((1,) * data.ndim) if node.get("keepdims", 1) else found
+
+
+def _elementwise(function: Callable[..., Any]) -> Callable[..., Array]:
+    def compute(_: Node, *arrays: Array) -> Array:
+        return np.asarray(np.frompyfunc(function, len(arrays), 1)(*arrays), dtype=object)
+
+    return compute
+
+
+_SYMBOLIC: dict[str, Callable[..., Any]] = {
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "Cast": _cast,
+    "Identity": _cast,
+    "Div": _divide,
+    "ReduceProd": _prod,
+    "Add": _elementwise(lambda one, other: one + other),
+    "Sub": _elementwise(lambda one, other: one - other),
+    "Mul": _elementwise(lambda one, other: one * other),
+    "Neg": _elementwise(lambda one: -one),
+    "Equal": _elementwise(lambda one, other: bool(one == other)),
+    "Where": _elementwise(lambda condition, one, other: one if condition else other),
+    "Floor": _elementwise(lambda one: sympy.floor(one)),
+    "Ceil": _elementwise(lambda one: sympy.ceiling(one)),
+    "Min": _elementwise(lambda *each: sympy.Min(*each)),
+    "Max": _elementwise(lambda *each: sympy.Max(*each)),
+}

@@ -1,0 +1,7 @@
+"""What cannot be done, as the functions that convert operators say it; the conversion adds which node it was."""
+
+from __future__ import annotations
+
+
+class Unsupported(Exception):  # noqa: N818
+    """What a node asks for cannot be done; says why."""

@@ -1,0 +1,215 @@
+"""Hostile and broken ONNX files: refused with a reason before anything is computed from them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from zoo.converters import onnx_to_keras
+from zoo.converters.onnx_files import read_onnx
+
+from zoo.errors import IntegrityError, NotFoundError, UnsafeFileError
+
+
+def small(nodes: list[Any] | None = None, opset: int = 17, ir: int = 8) -> onnx.ModelProto:
+    weight = numpy_helper.from_array(np.arange(12, dtype="float32").reshape(3, 4), "w")
+    graph = helper.make_graph(
+        nodes or [helper.make_node("MatMul", ["x", "w"], ["y"], "product")], "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])], [weight],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+
+
+def outside(folder: Path, change: Callable[[dict[str, str]], None] = lambda told: None) -> Path:
+    """Writes a model whose weight lies in w.bin beside it, told as `change` has it."""
+    model = small()
+    (weight,) = model.graph.initializer
+    (folder / "w.bin").write_bytes(b"12345678" + weight.raw_data)
+    told = {"location": "w.bin", "offset": "8", "length": "48"}
+    change(told)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in told.items():
+        weight.external_data.add(key=key, value=value)
+    path = folder / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
+    (weight,) = read_onnx(outside(tmp_path)).graph.initializer
+
+    np.testing.assert_array_equal(numpy_helper.to_array(weight), np.arange(12).reshape(3, 4))
+
+
+@pytest.mark.parametrize("data", [b"", os.urandom(1000), b"\x08\x08", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_a02_what_is_no_model_is_named_so(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(data)
+
+    with pytest.raises(IntegrityError, match=r"net\.onnx is no ONNX model"):
+        onnx_to_keras(tmp_path / "net.onnx")
+
+
+def test_a02_a_truncated_model_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(small().SerializeToString()[:-40])
+
+    with pytest.raises(IntegrityError, match="no ONNX model, or damaged"):
+        onnx_to_keras(tmp_path / "net.onnx")
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="There is no file"):
+        onnx_to_keras(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (small(opset=999), "operator set 999 .* 1 to"),
+        (small(ir=99), "version 99 of the format"),
+        (small([helper.make_node("Bogus", ["x"], ["y"], "odd")]), r"node 'odd' \(Bogus\).*not known"),
+        (small([helper.make_node("Fused", ["x"], ["y"], "odd", domain="com.corp")]), r"'odd' \(com\.corp\.Fused\)"),
+    ],
+)  # fmt: skip
+def test_a08_what_is_newer_or_unknown_is_named(model: onnx.ModelProto, reason: str) -> None:
+    if model.graph.node[0].domain:
+        model.opset_import.add(domain="com.corp", version=1)
+    with pytest.raises(IntegrityError, match=reason):
+        onnx_to_keras(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda told: told.update(location="gone.bin"), "'gone.bin', which is not beside it"),
+        (lambda told: told.update(offset="9"), "ends at byte 57 of 'w.bin', which has only 56"),
+        (lambda told: told.update(length="47"), "should have 48 bytes"),
+        (lambda told: told.update(offset="-8"), "should have 48 bytes"),
+        (lambda told: told.update(offset="x"), "not told in numbers"),
+    ],
+)
+def test_a10_weights_that_are_not_there_are_named(change: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=reason):
+        onnx_to_keras(outside(tmp_path, change))
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "sub/../../w.bin", "..\\w.bin", "", "w\0.bin"])
+def test_x10_weights_outside_the_folder_are_refused(location: str, tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(56))
+    (tmp_path / "inner").mkdir()
+
+    with pytest.raises(UnsafeFileError, match="outside its folder"):
+        onnx_to_keras(outside(tmp_path / "inner", lambda told: told.update(location=location)))
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "linked folder", "pipe"])
+def test_x10_weights_that_are_links_are_refused(kind: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(56))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    location = "sub/w.bin" if kind == "linked folder" else "w.bin"
+    path = outside(folder, lambda told: told.update(location=location))
+    (folder / "w.bin").unlink()
+    if kind == "symlink":
+        (folder / "w.bin").symlink_to(secret)
+    elif kind == "hard link":
+        (folder / "w.bin").hardlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(folder / "w.bin")
+    else:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "real" / "w.bin").write_bytes(bytes(56))
+        (folder / "sub").symlink_to(tmp_path / "real")
+
+    with pytest.raises(UnsafeFileError, match=r"Refused net\.onnx: its weights' file"):
+        onnx_to_keras(path)
+
+
+def chain(length: int) -> onnx.ModelProto:
+    names = ["x", *(f"v{number}" for number in range(length - 1)), "y"]
+    return small([helper.make_node("Relu", [one], [two]) for one, two in itertools.pairwise(names)])
+
+
+def nested(depth: int) -> onnx.ModelProto:
+    graph = helper.make_graph([], "innermost", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)])
+    for _ in range(depth):
+        node = helper.make_node("If", ["x"], ["y"], then_branch=graph, else_branch=graph)
+        graph = helper.make_graph([node], "inner", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    return small(list(graph.node))
+
+
+def calling(depth: int, calls_itself: bool) -> onnx.ModelProto:
+    """A model whose functions call the next one twice each: 2^depth nodes in a few kilobytes."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    model = small([helper.make_node("f0", ["x"], ["y"], domain="own")])
+    model.opset_import.append(opsets[1])
+    for number in range(depth):
+        inner = "f0" if calls_itself else f"f{number + 1}" if number + 1 < depth else "Relu"
+        domain = "" if inner == "Relu" else "own"
+        nodes = [
+            helper.make_node(inner, ["a"], ["b"], domain=domain),
+            helper.make_node(inner, ["b"], ["c"], domain=domain),
+        ]
+        model.functions.append(helper.make_function("own", f"f{number}", ["a"], ["c"], nodes, opsets))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: chain(100_001), "more than 100,000 nodes"),
+        (lambda: nested(9), "nested in each other"),
+        (lambda: calling(40, calls_itself=False), "more than 100,000 nodes"),
+        (lambda: calling(1, calls_itself=True), "'f0' calls itself"),
+    ],
+)
+def test_x11_graphs_beyond_all_measure_are_refused(model: Any, reason: str) -> None:
+    with pytest.raises(UnsafeFileError, match=reason):
+        onnx_to_keras(model())
+
+
+@pytest.mark.parametrize("dims", [[1 << 62, 4], [-3, 4], [1 << 31, 1 << 31]])
+def test_x11_sizes_beyond_all_measure_are_refused(dims: list[int]) -> None:
+    model = small()
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend(dims)
+
+    with pytest.raises(UnsafeFileError, match="its weight 'w' has the shape"):
+        onnx_to_keras(model)
+
+
+def test_x11_a_small_node_cannot_ask_for_terabytes() -> None:
+    sizes = numpy_helper.from_array(np.array([1 << 20, 1 << 20]), "sizes")
+    model = small([helper.make_node("ConstantOfShape", ["sizes"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])])
+    model.graph.initializer.append(sizes)
+
+    with pytest.raises((IntegrityError, UnsafeFileError), match=r"1,099,511,627,776|refuse"):
+        onnx_to_keras(model)
+
+
+def test_x12_a_file_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) -> None:
+    data = b""
+    for _ in range(100_000 // 3):
+        for field in (6, 5, 1):  # the graph of an attribute of a node of a graph
+            data = bytes([field << 3 | 2]) + varint(len(data)) + data
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x08" + b"\x3a" + varint(len(data)) + data)
+
+    with pytest.raises(UnsafeFileError, match="nested deeper"):
+        onnx_to_keras(tmp_path / "net.onnx")
+
+
+def varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])

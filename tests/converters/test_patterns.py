@@ -1,0 +1,162 @@
+"""Patterns of nodes that are one layer: found in every spelling, and not found where they are something else.
+
+onnxruntime judges each conversion as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from onnx_graphs import convert, graph, kinds, node, rand
+
+F = np.float32
+FLAT = {"x": ("n", 5)}
+PICTURE = {"x": ("n", 3, 6, 8)}
+SIGMOID = [node("Sigmoid", "x", "s"), node("Mul", "s x")]
+CLIPPED = [node("Add", "three x", "a"), node("Clip", "a zero six", "c")]
+NUMBERS = {"three": F(3), "zero": F(0), "six": F(6), "sixth": F(1 / 6), "half": F(0.5), "one": F(1), "two": F(2)}
+ERF = [node("Div", "x r", "q"), node("Erf", "q", "e"), node("Add", "e one", "f")]
+TANH = [
+    *(node("Mul", "x x", "x2"), node("Mul", "x2 x", "x3"), node("Mul", "x3 k", "kx"), node("Add", "x kx", "i")),
+    *(node("Mul", "i p", "j"), node("Tanh", "j", "t"), node("Add", "t one", "f")),
+]
+POWER = [
+    *(node("Pow", "x cube", "x3"), node("Mul", "k x3", "kx"), node("Add", "kx x", "i")),
+    *(node("Mul", "p i", "j"), node("Tanh", "j", "t"), node("Add", "one t", "f")),
+]
+FACTORED = [
+    *(node("Mul", "x x", "x2"), node("Mul", "x2 k", "kx"), node("Add", "kx one", "i"), node("Mul", "x i", "m")),
+    *(node("Mul", "m p", "j"), node("Tanh", "j", "t"), node("Add", "t one", "f")),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "activation"),
+    [
+        (SIGMOID, "silu"),
+        ([*CLIPPED, node("Div", "c six", "h"), node("Mul", "x h")], "hard_silu"),
+        ([*CLIPPED, node("Mul", "x c", "h"), node("Div", "h six")], "hard_silu"),
+        ([*CLIPPED, node("Mul", "x c", "h"), node("Mul", "sixth h")], "hard_silu"),
+        ([*CLIPPED, node("Div", "c six")], "hard_sigmoid"),
+        ([node("HardSigmoid", "x", "h", alpha=1 / 6), node("Mul", "h x")], "hard_silu"),
+        ([node("Softplus", "x", "p1"), node("Tanh", "p1", "t"), node("Mul", "x t")], "mish"),
+        ([*ERF, node("Mul", "x f", "g"), node("Mul", "g half")], "gelu"),
+        ([*ERF, node("Mul", "x half", "g"), node("Mul", "g f")], "gelu"),
+        ([*ERF, node("Mul", "f half", "g"), node("Mul", "g x")], "gelu"),
+        ([*ERF, node("Mul", "x f", "g"), node("Div", "g two")], "gelu"),
+    ],
+)
+def test_an_activation_in_pieces_is_one_layer(nodes: Any, activation: str) -> None:
+    model, _ = convert(graph(nodes, FLAT, **NUMBERS, r=F(math.sqrt(2))))
+
+    assert kinds(model) == ["Activation"]
+    assert keras.activations.serialize(model.layers[-1].activation) == activation
+
+
+@pytest.mark.parametrize("inner", [TANH, POWER, FACTORED])
+@pytest.mark.parametrize("outer", [["x half", "g f"], ["x f", "g half"], ["f half", "x g"]])
+def test_the_approximate_gelu_is_one_operation_in_every_spelling(inner: Any, outer: list[str]) -> None:
+    nodes = [*inner, node("Mul", outer[0], "g"), node("Mul", outer[1])]
+    model, _ = convert(graph(nodes, FLAT, **NUMBERS, k=F(0.044715), p=F(math.sqrt(2 / math.pi)), cube=F(3)))
+
+    assert len(kinds(model)) == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "least"),
+    [
+        ([node("Sigmoid", "x", "s"), node("Mul", "s x", "y"), node("Neg", "s", "z")], 3),  # the gate is wanted too
+        ([*CLIPPED, node("Mul", "x c", "h"), node("Mul", "h half")], 3),  # not a sixth
+        ([node("Neg", "x", "m"), node("Sigmoid", "m", "s"), node("Mul", "s m", "t"), node("Mul", "t x")], 3),
+        ([*ERF, node("Mul", "x f", "g"), node("Mul", "g two")], 4),  # twice, not half
+    ],
+)
+def test_what_is_nearly_an_activation_is_none(nodes: Any, least: int) -> None:
+    outputs = "y z" if nodes[-1].output[0] == "z" else "y"
+    model, _ = convert(graph(nodes, FLAT, **NUMBERS, r=F(math.sqrt(2)), outputs=outputs))
+
+    assert len(kinds(model)) >= least
+
+
+CONV = node("Conv", "x w", "c", pads=[1, 1, 1, 1])
+W = rand(4, 3, 3, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1, 1), (4, 1, 1)])
+def test_an_offset_of_channels_is_the_bias(shape: Any) -> None:
+    model, report = convert(graph([CONV, node("Add", "b c")], PICTURE, w=W, b=rand(*shape)))
+
+    assert kinds(model) == ["Conv2D"]
+    assert model.layers[-1].use_bias
+    assert report.transpositions == 0
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 1, 1, 8), (6, 8), (1,)])
+def test_an_offset_of_places_is_no_bias(shape: Any) -> None:
+    model, _ = convert(graph([CONV, node("Add", "c b")], PICTURE, w=W, b=rand(*shape)))
+
+    assert not model.layers[1].use_bias
+
+
+def test_a_scale_and_an_offset_of_channels_are_a_normalization_that_trains() -> None:
+    nodes = [CONV, node("Mul", "c g", "m"), node("Add", "m b")]
+    model, _ = convert(graph(nodes, PICTURE, w=W, g=rand(4, 1, 1), b=rand(1, 4, 1, 1, seed=1)))
+
+    assert kinds(model) == ["Conv2D", "BatchNormalization"]
+    assert len(model.layers[-1].trainable_weights) == 2
+    np.testing.assert_array_equal(model.layers[-1].gamma, rand(4))
+
+
+def test_what_is_wanted_between_stays() -> None:
+    model, _ = convert(graph([CONV, node("Add", "c b")], PICTURE, outputs="y c", w=W, b=rand(4, 1, 1)))
+
+    assert not model.layers[1].use_bias
+
+
+LAYER_NORM = [
+    *(node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "d")),
+    *(node("ReduceMean", "p", "v", axes=[-1]), node("Add", "v e", "ve"), node("Sqrt", "ve", "r")),
+]
+POW, SQUARE = node("Pow", "d two", "p"), node("Mul", "d d", "p")
+DIVIDED = [node("Div", "d r", "n")]
+MULTIPLIED = [node("Reciprocal", "r", "i"), node("Mul", "d i", "n")]
+
+
+@pytest.mark.parametrize("square", [POW, SQUARE])
+@pytest.mark.parametrize("end", [DIVIDED, MULTIPLIED])
+def test_a_layer_normalization_in_pieces_is_one_layer(square: Any, end: Any) -> None:
+    nodes = [*LAYER_NORM[:2], square, *LAYER_NORM[2:], *end, node("Mul", "n g", "s"), node("Add", "b s")]
+    model, _ = convert(graph(nodes, {"x": ("n", 7, 5)}, e=F(1e-5), g=rand(5), b=rand(5, seed=1), **NUMBERS))
+
+    assert kinds(model) == ["LayerNormalization"]
+    assert len(model.layers[-1].trainable_weights) == 2
+
+
+def test_a_normalization_by_another_mean_is_none() -> None:
+    nodes = [*LAYER_NORM[:2], node("Mul", "x x", "p"), *LAYER_NORM[2:], *DIVIDED]
+    model, _ = convert(graph(nodes, {"x": ("n", 7, 5)}, outputs="n", e=F(1e-5)))
+
+    assert "LayerNormalization" not in kinds(model)
+
+
+DEPTH = node("Conv", "x d", "c", group=3, pads=[1, 1, 1, 1], strides=[2, 2])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_convolution_of_depth_and_one_of_points_are_a_separable_one(bias: bool) -> None:
+    nodes = [DEPTH, node("Conv", "c w b" if bias else "c w")]
+    model, _ = convert(graph(nodes, PICTURE, d=rand(6, 1, 3, 3), w=rand(5, 6, 1, 1), b=rand(5)))
+
+    assert kinds(model)[-1] == "SeparableConv2D"
+    assert len(model.layers[-1].trainable_weights) == 2 + bias
+
+
+def test_they_are_two_where_the_first_has_a_bias_of_its_own() -> None:
+    deep = node("Conv", "x d b", "c", group=3, pads=[1, 1, 1, 1])
+    model, _ = convert(graph([deep, node("Conv", "c w")], PICTURE, d=rand(3, 1, 3, 3), w=rand(5, 3, 1, 1), b=rand(3)))
+
+    assert kinds(model) == ["DepthwiseConv2D", "Conv2D"]
