@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.adding import Added, add
     from zoo.data import open_data
+    from zoo.exporting import Exported, convert
     from zoo.features import FeatureCache
     from zoo.loading import load_model
     from zoo.pipeline import plan, transfer
     from zoo.recording import OutputFinding, verify_outputs
     from zoo.registry import InputSpec, find_entry, list_models
-    from zoo.runs import Run, list_runs, open_run
+    from zoo.runs import Run, export, list_runs, open_run
     from zoo.store import (
         Artifact,
         Finding,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Added": "zoo.adding",
     "Artifact": "zoo.store",
+    "Exported": "zoo.exporting",
     "FeatureCache": "zoo.features",
     "Finding": "zoo.store",
     "Head": "zoo.surgery",
@@ -51,6 +53,8 @@ _HOMES = {
     "Surgery": "zoo.surgery",
     "add": "zoo.adding",
     "collect_garbage": "zoo.store",
+    "convert": "zoo.exporting",
+    "export": "zoo.runs",
     "find_entry": "zoo.registry",
     "list_models": "zoo.registry",
     "list_runs": "zoo.runs",
@@ -73,6 +77,7 @@ _HOMES = {
 __all__ = [
     "Added",
     "Artifact",
+    "Exported",
     "FeatureCache",
     "Finding",
     "Head",
@@ -85,6 +90,8 @@ __all__ = [
     "Surgery",
     "add",
     "collect_garbage",
+    "convert",
+    "export",
     "find_entry",
     "list_models",
     "list_runs",

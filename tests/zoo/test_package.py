@@ -23,6 +23,7 @@ FLOORS = [
     ["zoo.store"],
     ["zoo.loading"],
     ["zoo.outputs"],
+    ["zoo.exporting"],
     ["zoo.recording"],
     ["zoo.surgery"],
     ["zoo.features"],

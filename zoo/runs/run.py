@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
     from numpy.typing import NDArray
+
+    from zoo.exporting import Exported
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Prediction:
 
 
 class Run:
-    """A finished transfer, read from its folder; only `predict` and `load` need TensorFlow.
+    """A finished transfer, read from its folder; only `predict`, `export` and `load` need TensorFlow.
 
     Args:
         path: The run's folder.
@@ -78,6 +81,22 @@ class Run:
             IntegrityError: `model.keras` is not the file that the run wrote.
         """
         return self._model
+
+    def export(self, target: str | os.PathLike[str], **options: Any) -> Exported:
+        """Writes the run's model, its preprocessing inside, in the format that the suffix says.
+
+        Args:
+            target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
+            **options: Those of `zoo.convert`: replace, opset, limit.
+
+        Raises:
+            UsageError: The suffix is another, or there is a file and `replace` was not said.
+            IntegrityError: The result differs from the model; nothing is written then.
+        """
+        from zoo.exporting import checked_target, export_model
+
+        checked_target(Path(target), bool(options.get("replace")))
+        return export_model(self._model, target, **options)
 
     def predict(self, inputs: Any) -> list[Prediction]:
         """Returns what the model says of each input.

@@ -1,0 +1,117 @@
+"""The commands that take models to other formats, thin over `zoo.convert` and `zoo.export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+from zoo.cli.options import as_json
+from zoo.cli.output import number, quiet_tensorflow, show_json, show_pairs, size
+
+import zoo
+
+if TYPE_CHECKING:
+    from zoo.converters import ConversionReport
+
+_replace = click.option("--replace", is_flag=True, help="Take the place of a model that is there already.")
+_opset = click.option(
+    "--opset", type=click.IntRange(13, 18), default=18, show_default=True, help="Of ONNX: the set of operators."
+)
+_limit = click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="The largest difference that passes, relative to the largest output.",
+)
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@_replace
+@_opset
+@_limit
+@as_json
+def convert(source: str, target: str, as_json: bool, **options: Any) -> None:
+    """Write the model in the file SRC to DST, in the format of its suffix, and compare the two.
+
+    SRC is a .onnx, .keras or whole .h5 file. DST is a .onnx, .keras or .tflite file, or a folder without a suffix for a
+    SavedModel. What differs is not written. Pictures go into and come out of DST as Keras has them: channels last.
+
+    \b
+    zoo convert googlenet.onnx googlenet.keras
+    zoo convert flowers.keras flowers.onnx
+    """
+    with quiet_tensorflow():
+        exported = zoo.convert(source, target, **options)
+    _show(exported, as_json)
+
+
+@click.command()
+@click.argument("what", metavar="RUN|NAME")
+@click.argument("target", metavar="DST")
+@_replace
+@_opset
+@_limit
+@as_json
+def export(what: str, target: str, as_json: bool, **options: Any) -> None:
+    """Write the model of a run, or one that zoo list knows, to DST, and compare the two.
+
+    DST is a .onnx, .keras or .tflite file, or a folder without a suffix for a SavedModel. The model of a run has its
+    preprocessing inside: it takes pictures 0..255 of any size that the run takes.
+
+    \b
+    zoo export runs/digits digits.onnx
+    zoo export letters-cnn letters.tflite
+    """
+    with quiet_tensorflow():
+        exported = zoo.export(what, target, **options)
+    _show(exported, as_json)
+
+
+def _show(exported: zoo.Exported, as_json: bool) -> None:
+    if as_json:
+        show_json(_document(exported))
+        return
+    pairs = [
+        ("written", f"{exported.path}, {size(exported.bytes)}"),
+        ("format", exported.format),
+        ("parameters", number(exported.parameters)),
+    ]
+    if exported.written:
+        pairs.append(("operators", _counts(exported.written.operators)))
+    steps = ", ".join(f"{error:.1e} from {step}" for step, error in exported.errors.items())
+    show_pairs([*pairs, ("parity", f"{steps}: the largest difference on random input, relative to the largest output")])
+
+
+def _counts(operators: Mapping[str, int]) -> str:
+    ordered = sorted(operators.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{count} {name}" for name, count in ordered)
+
+
+def _document(exported: zoo.Exported) -> dict[str, Any]:
+    return {
+        "path": str(exported.path),
+        "format": exported.format,
+        "bytes": exported.bytes,
+        "parameters": exported.parameters,
+        "parity": {"error": exported.error, "steps": dict(exported.errors)},
+        "read": _report(exported.read),
+        "written": _report(exported.written),
+    }
+
+
+def _report(report: ConversionReport | None) -> dict[str, Any] | None:
+    if report is None:
+        return None
+    return {
+        "operators": dict(report.operators),
+        "layers": report.layers,
+        "parameters": report.parameters,
+        "transpositions": report.transpositions,
+        "errors": dict(report.errors),
+        "layouts": {name: list(axes) for name, axes in report.layouts.items()},
+        "notes": list(report.notes),
+    }

@@ -1,0 +1,1 @@
+"""Keras to ONNX: traced by TensorFlow, translated by tf2onnx without weights, tidied and written here."""

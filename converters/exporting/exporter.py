@@ -1,0 +1,138 @@
+"""Keras to ONNX, with proof: what `zoo.converters.keras_to_onnx` does."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import onnx
+from zoo.converters.exporting.comparing import errors_of, examples_of, expected_values
+from zoo.converters.exporting.folding import fold, merge_equal, simplify
+from zoo.converters.exporting.naming import Names, all_layers, name_constants, name_operators, operations
+from zoo.converters.exporting.net import Array, Net
+from zoo.converters.exporting.normalization import rebuild_normalization
+from zoo.converters.exporting.tracing import Traced, traced, unique
+from zoo.converters.exporting.translating import translated
+from zoo.converters.exporting.transposes import sink_transposes
+from zoo.converters.exporting.writing import Header, private_folder, publish, write_model
+from zoo.converters.report import ConversionReport
+
+from zoo.errors import IntegrityError, UsageError
+
+OPSETS = range(13, 19)  # older ones give axes in other ways; tf2onnx knows none that is newer
+_LARGEST = (1 << 31) - (1 << 24)  # bytes of weights in one file: protobuf ends at 2 GiB, and the graph takes some
+
+
+def keras_to_onnx(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 18,
+    limit: float = 1e-4,
+    examples: Mapping[str, Array] | None = None,
+    external_data: bool | None = None,
+) -> ConversionReport:
+    """Writes a model of Keras as ONNX, and returns how well that went.
+
+    Inputs and outputs keep the names and the layout that Keras has, pictures `channels_last`, and an open batch size.
+    The first operator of a layer is called as the layer is, weights as their variables are: `conv/kernel`.
+    Preprocessing layers of the model go with it.
+
+    Args:
+        model: The model; it must know its inputs, as functional and sequential models do.
+        path: Where to write it. What is there is replaced at the end, once the new model has passed.
+        opset: The set of operators to use, 13 to 18.
+        limit: The largest error that passes, relative to the largest value of an output.
+        examples: Arrays to compare both with, by the inputs' names; random ones otherwise.
+        external_data: Whether the weights go to a file beside, `path` with `.data` behind; None: where they must, over
+            2 GB.
+
+    Raises:
+        UsageError: The opset is another, or the model's inputs are not known or not of a kind that ONNX has.
+        IntegrityError: A layer cannot be exported, or the result differs by more than the limit: nothing is written.
+        DiskError: The file cannot be written.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"Expected an opset from {OPSETS[0]} to {OPSETS[-1]}; got {opset!r}.")
+    path = Path(path)
+    trace = traced(model)
+    net, compared = _tidied(model, trace, opset)
+    given = examples_of(model, examples)
+    size = sum(array.nbytes for array in net.constants.values())
+    outside = size > _LARGEST if external_data is None else external_data
+    with private_folder(path) as folder:
+        written = folder / path.name
+        header = Header(
+            model.name, "zoo-transfer", version("zoo-transfer"), "Made from a model of Keras; channels last."
+        )
+        count = len(trace.outputs)
+        proto = write_model(net, written, compared[:count], header, outside=outside)
+        net.constants.clear()  # their bytes are in the file now
+        _check(proto)
+        probes = {name: net.types[name] for name in compared[count:]}
+        errors = errors_of(written, compared[:count], probes, given, expected_values(model, trace, given))
+        _refuse_unlike(errors, limit, path)
+        publish(folder, path)
+    return _report(model, proto, errors, [*trace.inputs, *compared[:count]], net)
+
+
+def _tidied(model: keras.Model, trace: Traced, opset: int) -> tuple[Net, list[str]]:
+    """Returns a model as a graph of ONNX to be written, and the names of its outputs and of what else is compared."""
+    names = Names(model, trace.scopes)
+    net = translated(trace, opset, names)
+    weights = [each.name for each in trace.function.inputs[len(trace.inputs) :]][: len(trace.variables)]
+    for _ in range(2):  # sizes that turn out to be numbers let more be computed
+        fold(net)
+        simplify(net)
+    fold(net)
+    known = {id(each): name for name, each in zip(weights, trace.variables, strict=True)}
+    rebuild_normalization(net, all_layers(model), known)
+    sink_transposes(net)
+    fold(net)
+    simplify(net)
+    merge_equal(net)
+    net.forget_unused()
+    wanted = unique([*trace.outputs, *(f"before_{trace.outputs[each]}" for each in trace.probes)])
+    name_operators(net, names, list(trace.inputs), dict(zip(net.outputs, wanted, strict=True)))
+    name_constants(net, {name: each.path for name, each in zip(weights, trace.variables, strict=True)})
+    return net, list(net.outputs)
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """Checks a model without its weights, as if they were inputs: their bytes are judged by onnxruntime."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(proto)
+    bare.graph.ClearField("initializer")
+    for each in proto.graph.initializer:
+        bare.graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
+    onnx.checker.check_model(bare)
+
+
+def _refuse_unlike(errors: Mapping[str, float], limit: float, path: Path) -> None:
+    worst = max(errors, key=lambda name: errors[name])
+    if not errors[worst] <= limit:
+        raise IntegrityError(
+            f"Nothing was written to {path}: the exported model differs from the original, {worst!r} by "
+            f"{errors[worst]:.1e} of its largest value, and at most {limit:.1e} was expected. Export less of it, or "
+            "say what is enough (limit=...)."
+        )
+
+
+def _report(
+    model: keras.Model, proto: onnx.ModelProto, errors: Mapping[str, float], names: list[str], net: Net
+) -> ConversionReport:
+    counts = Counter(node.op_type for node in proto.graph.node)
+    return ConversionReport(
+        operators=dict(counts),
+        layers=len(operations(model)),
+        parameters=model.count_params(),
+        transpositions=counts["Transpose"],
+        error=max(errors.values()),
+        errors=dict(errors),
+        layouts={name: tuple(range(len(net.dims.get(name, ())))) for name in names},
+        notes=("Pictures go in and come out channels last, as Keras has them.",),
+    )

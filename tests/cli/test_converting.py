@@ -1,0 +1,165 @@
+"""`zoo convert` and `zoo export`, and the one call in Python that each is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner, Result
+from zoo.cli.main import cli
+
+import zoo
+from zoo.errors import IntegrityError, UsageError
+
+X = np.random.default_rng(0).standard_normal((3, 12, 10, 3)).astype(np.float32)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+@pytest.fixture
+def net() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    image = keras.Input((12, 10, 3), name="picture")
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="c1")(image)
+    x = keras.layers.BatchNormalization(name="b1")(x)
+    x = keras.layers.Flatten(name="flat")(x)
+    model = keras.Model(image, keras.layers.Dense(5, activation="softmax", name="classes")(x), name="net")
+    model.save("net.keras")
+    return model
+
+
+def outputs(path: str) -> Any:
+    """Returns what a model makes of X, run by the format's own runtime."""
+    if path.endswith(".onnx"):
+        return onnxruntime.InferenceSession(Path(path).read_bytes()).run(None, {"picture": X})[0]
+    if path.endswith(".keras"):
+        return zoo.load_model(path).predict(X, verbose=0)
+    if path.endswith(".tflite"):
+        runner = tf.lite.Interpreter(model_path=path).get_signature_runner()
+        return runner(picture=X)["output_0"]
+    loaded = tf.saved_model.load(path)
+    return loaded.serve(X).numpy()
+
+
+@pytest.mark.parametrize("target", ["out.onnx", "out.keras", "out.tflite", "out"])
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+def test_convert_writes_what_the_suffix_says_and_ends_with_a_parity_line(target: str, net: keras.Model) -> None:
+    result = run("convert", "net.keras", target)
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("parity")
+    assert np.abs(outputs(target) - net.predict(X, verbose=0)).max() < 1e-5
+    assert sorted(path.name for path in Path().iterdir()) == sorted(["net.keras", target])
+
+
+def test_there_and_back_in_one_json_document(net: keras.Model) -> None:
+    there = json.loads(run("convert", "net.keras", "net.onnx", "--json").stdout)
+    back = json.loads(run("convert", "net.onnx", "back.keras", "--json").stdout)
+
+    assert (there["format"], there["path"], there["read"]) == ("ONNX", "net.onnx", None)
+    assert there["written"]["operators"]["BatchNormalization"] == 1
+    assert there["bytes"] == Path("net.onnx").stat().st_size
+    assert set(back["parity"]["steps"]) == {"ONNX to Keras", "Keras to Keras archive"}
+    assert back["parity"]["error"] < 1e-5
+    assert there["parameters"] == back["parameters"] == net.count_params()
+    assert np.abs(outputs("back.keras") - net.predict(X, verbose=0)).max() < 1e-5
+
+
+def test_what_is_there_is_replaced_only_where_that_was_said(net: keras.Model) -> None:
+    Path("out.onnx").write_bytes(b"before")
+    result = run("convert", "net.keras", "out.onnx")
+    assert result.exit_code == 2
+    assert "--replace" in result.stderr
+    assert Path("out.onnx").read_bytes() == b"before"
+
+    assert run("convert", "net.keras", "out.onnx", "--replace").exit_code == 0
+    assert Path("out.onnx").stat().st_size > len(b"before")
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(net: keras.Model) -> None:
+    Path("pictures").mkdir()
+    Path("pictures/cat.jpg").touch()
+    result = run("convert", "net.keras", "pictures", "--replace")
+
+    assert result.exit_code == 2
+    assert Path("pictures/cat.jpg").exists()
+
+
+def test_a_saved_model_gives_way_to_another(net: keras.Model) -> None:
+    assert run("convert", "net.keras", "out").exit_code == 0
+    net.get_layer("classes").bias.assign(np.arange(5))
+    zoo.export(net, "out", replace=True)
+
+    assert np.abs(outputs("out") - net.predict(X, verbose=0)).max() < 1e-5
+    assert sorted(path.name for path in Path().iterdir()) == ["net.keras", "out"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["net.keras", "out.pb"], 2, ".tflite"),
+        (["net.pb", "out.onnx"], 2, "source that ends with"),
+        (["nothing.keras", "out.onnx"], 3, "no file nothing.keras"),
+        (["nothing.onnx", "out.keras"], 3, "no file nothing.onnx"),
+        (["net.keras", "out.onnx", "--opset", "99"], 2, "13<=x<=18"),
+        (["net.keras", "out.onnx", "--limit", "1e-12"], 4, "differs from the original"),
+    ],
+)
+def test_what_cannot_be_is_said_and_leaves_nothing(words: list[str], code: int, told: str, net: keras.Model) -> None:
+    result = run("convert", *words)
+
+    assert result.exit_code == code, result.stderr
+    assert told in result.stderr
+    assert [path.name for path in Path().iterdir()] == ["net.keras"]
+
+
+def test_what_differs_in_a_format_of_tensorflow_leaves_nothing(
+    net: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that errs: there is none at hand that does so by itself."""
+    import zoo.exporting
+
+    write, _ = zoo.exporting._WAYS[""]
+    monkeypatch.setitem(zoo.exporting._WAYS, "", (write, lambda *_: [np.zeros((2, 5), np.float32)]))
+    with pytest.raises(IntegrityError, match="Nothing was written"):
+        zoo.convert("net.keras", "out")
+
+    assert [path.name for path in Path().iterdir()] == ["net.keras"]
+
+
+def test_export_of_a_model_by_its_name() -> None:
+    result = run("export", "letters-cnn", "letters.onnx")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("parity")
+    session = onnxruntime.InferenceSession(Path("letters.onnx").read_bytes())
+    x = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+    found = session.run(None, {session.get_inputs()[0].name: x})[0]
+    assert np.abs(found - zoo.load_model("letters-cnn").predict(x, verbose=0)).max() < 1e-5
+
+
+def test_export_of_a_run_takes_its_preprocessing_along() -> None:
+    made = zoo.transfer(reuse=3, freeze=3, epochs=1, train_per_class=5)
+    result = run("export", made.path.name, "digits.onnx", "--json")
+
+    assert result.exit_code == 0, result.stderr
+    session = onnxruntime.InferenceSession(Path("digits.onnx").read_bytes())
+    (given,) = session.get_inputs()
+    x = np.random.default_rng(0).integers(0, 17, (4, *made.record["input"]["shape"])).astype(np.float32)
+    found = session.run(None, {given.name: x})[0]
+    assert np.abs(found - [each.probabilities for each in made.predict(x)]).max() < 1e-5
+    assert Path("digits.onnx").stat().st_size == json.loads(result.stdout)["bytes"]
+    assert made.export("same.keras").error == 0
+
+
+def test_nothing_is_loaded_for_a_target_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match=r"\.tflite"):
+        zoo.export("no-such-model", "out.pb")

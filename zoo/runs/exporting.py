@@ -1,0 +1,41 @@
+"""Takes the model of a run, or one that the registry knows, to another format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.runs.run import Run, open_run
+
+if TYPE_CHECKING:
+    from zoo.exporting import Exported
+
+
+def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exported:
+    """Writes a model to a file of the format that its suffix says, and returns what came of it.
+
+    Args:
+        what: A run, its folder or its name in `runs/`; or a model's name, the path of a file that `zoo.load_model`
+            takes, or a `keras.Model`.
+        target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
+        **options: Those of `zoo.exporting.convert`: replace, opset, limit.
+
+    Raises:
+        UsageError: The suffix is another, or there is a file and `replace` was not said.
+        NotFoundError: There is no such run or model.
+        IntegrityError: A layer cannot be taken over, or the result differs; nothing is written then.
+    """
+    if isinstance(what, Run):
+        return what.export(target, **options)
+    if isinstance(what, str | os.PathLike):
+        if any((folder / "run.json").exists() for folder in (Path(what), Path("runs") / what)):
+            return open_run(os.fspath(what)).export(target, **options)
+        from zoo.exporting import checked_target, export_model
+        from zoo.loading import load_model
+
+        checked_target(Path(target), bool(options.get("replace")))  # before anything is pulled
+        return export_model(load_model(what), target, **options)
+    from zoo.exporting import export_model
+
+    return export_model(what, target, **options)
