@@ -1,12 +1,29 @@
 """Conversions from one model format to another, independent of the rest of `zoo` but for its errors.
 
-Every conversion is compared with an independent runtime before it returns.
+Every conversion is compared with an independent runtime before it returns. Importing this package imports no other; its
+names do, when they need one: whoever loads a model needs `zoo.converters.importing.layers` and no runtime.
 """
 
 from __future__ import annotations
 
-from zoo.converters.exporting.exporter import keras_to_onnx
-from zoo.converters.importing.importer import onnx_to_keras
-from zoo.converters.report import ConversionReport
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.converters.exporting.exporter import keras_to_onnx
+    from zoo.converters.importing.importer import onnx_to_keras
+    from zoo.converters.report import ConversionReport
+
+_HOMES = {
+    "ConversionReport": "zoo.converters.report",
+    "keras_to_onnx": "zoo.converters.exporting.exporter",
+    "onnx_to_keras": "zoo.converters.importing.importer",
+}
 
 __all__ = ["ConversionReport", "keras_to_onnx", "onnx_to_keras"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

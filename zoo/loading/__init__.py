@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoo.converters.importing.layers  # noqa: F401  registers what models that were converted may have
 from zoo.loading.building import build_architecture
 from zoo.loading.models import (
     absent_layers,

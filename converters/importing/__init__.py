@@ -1,0 +1,1 @@
+"""ONNX to Keras: read safely, written as layers that train, compared with onnxruntime."""
