@@ -1,6 +1,6 @@
 """Keras to ONNX and back, for nets of keras.applications with random weights.
 
-python tests/converters/applications.py [NAME...]      one of each family where none is named
+python tests/support/applications.py [NAME...]      one of each family where none is named
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ONNX's own node tests, run through the importer: the conversion itself is judged by the outputs that ONNX ships.
 
-python tests/converters/backend.py [PATTERN...]      which pass, by operator; what fails, with reasons
+python tests/support/backend.py [PATTERN...]      which pass, by operator; what fails, with reasons
 """
 
 from __future__ import annotations
