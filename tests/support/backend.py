@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import zoo.converters.importing.operators  # noqa: F401  which declares them
 from onnx.backend.test.loader import load_model_tests
 from zoo.converters.importing.registry import known_operator, operator_names
 from zoo.converters.parity import relative_error
