@@ -11,7 +11,7 @@ from zoo.converters.importing.values import is_number
 
 _SATURATING = {"Softmax", "LogSoftmax", "Sigmoid", "Tanh", "HardSigmoid"}
 _SHAPING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
-_BATCH, _PLACES = 2, 8  # for sizes that vary: a batch, and what is likely a side or a length
+_BATCH, _LENGTH, _SIDE = 2, 8, 64  # for sizes that vary: a batch, a length, and the side of a picture, halved often
 
 
 def probes(graph: Graph, outputs: Sequence[str]) -> list[str]:
@@ -32,9 +32,9 @@ def random_inputs(graph: Graph, dims: Mapping[str, Sequence[Any]], seed: int) ->
     sizes: dict[Any, int] = {}
     found = {}
     for name, info in graph.inputs.items():
-        shape = []
+        shape, places = [], _SIDE if len(dims[name]) > 3 else _LENGTH
         for axis, each in enumerate(dims[name]):
-            shape.append(int(each) if is_number(each) else sizes.setdefault(each, _BATCH if axis == 0 else _PLACES))
+            shape.append(int(each) if is_number(each) else sizes.setdefault(each, _BATCH if axis == 0 else places))
         kind = np.dtype(info.dtype)
         if kind.kind in "iu":
             found[name] = rng.integers(0, _rows(graph, name), shape).astype(kind)
