@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from loopback import Web
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +21,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ZOO_HOME", str(folder))
     monkeypatch.chdir(work)
     yield folder
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A server on loopback, which knows nothing yet."""
+    server = Web()
+    yield server
+    server.close()

@@ -15,8 +15,10 @@ import onnx
 import sympy
 from onnx.reference import ReferenceEvaluator
 from zoo.converters.importing.graph import Array, Graph, Node
-from zoo.converters.importing.unsupported import Unsupported
+from zoo.converters.importing.unsupported import HugeConstant
 from zoo.converters.importing.values import Tensor, Value, known, settled
+
+from zoo.errors import UnsafeFileError
 
 _LARGEST = 1 << 28  # elements of one constant that a graph may compute: 1 GiB of float32
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -42,6 +44,24 @@ def folded(node: Node, values: Sequence[Value | None]) -> tuple[Array, ...] | No
     if node.operator not in _SYMBOLIC:
         return None
     return (settled(np.asarray(_SYMBOLIC[node.operator](node, *arrays), dtype=object)),)
+
+
+def refuse_huge_constants(graph: Graph) -> None:
+    """Refuses a graph that makes more of small constants than any model has, before anybody runs it.
+
+    Raises:
+        UnsafeFileError: It does.
+    """
+    constants = dict(graph.constants)
+    for node in graph.nodes:
+        if all(not name or name in constants for name in node.inputs):
+            try:
+                arrays = folded(node, [constants[name] if name else None for name in node.inputs])
+            except HugeConstant as error:
+                raise UnsafeFileError(f"Refused the model: {node} would be too large: {error}.") from error
+            except Exception:  # a fault of the graph, which whoever converts or runs it will tell of
+                arrays = None
+            constants |= dict(zip(node.outputs, arrays or (), strict=False))
 
 
 def _shape(node: Node, x: Tensor) -> Array:
@@ -81,7 +101,7 @@ def _refuse_huge(node: Node, arrays: Sequence[Array | None]) -> None:
     elif node.operator in ("Tile", "Pad", "Resize", "Upsample") and arrays[0] is not None:
         most = max(most, 1) * arrays[0].size if node.operator == "Tile" else arrays[0].size
     if most > _LARGEST:
-        raise Unsupported(f"it makes a constant of {most:,} elements; more than {_LARGEST:,} are refused")
+        raise HugeConstant(f"it makes a constant of {most:,} elements; more than {_LARGEST:,} are refused")
 
 
 # --- shapes with symbols ---

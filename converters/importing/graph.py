@@ -5,6 +5,7 @@ Format: https://github.com/onnx/onnx/blob/main/docs/IR.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from zoo.errors import IntegrityError
 
 Array = NDArray[Any]
 ONNX = ""  # the name of ONNX's own domain; "ai.onnx" is the same
+_FEW = 64  # numbers: of a shape, of axes, and not yet of weights
 PATTERN = "zoo.pattern"  # the domain of nodes that stand for a pattern of others
 
 
@@ -92,7 +94,8 @@ class Graph:
 
 
 def graph_of(model: onnx.ModelProto, with_weights: bool = True) -> Graph:
-    """Returns the view of a model's main graph; the weights are taken out of the model on the way, if they are wanted.
+    """Returns the view of a model's main graph; the weights are taken out of the model on the way, if they are wanted;
+    otherwise only what is as small as a shape is read, and left there.
 
     Raises:
         IntegrityError: An operator is unknown, or newer than the `onnx` that is installed.
@@ -119,9 +122,12 @@ def free_names(node: Node) -> Iterator[str]:
 def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], with_weights: bool = True) -> Graph:
     shapes = {each.name: tuple(each.dims) for each in proto.initializer}
     constants = {}
-    for tensor in proto.initializer if with_weights else ():
-        constants[tensor.name] = numpy_helper.to_array(tensor)
-        tensor.ClearField("raw_data")
+    for tensor in proto.initializer:
+        if with_weights:
+            constants[tensor.name] = numpy_helper.to_array(tensor)
+            tensor.ClearField("raw_data")
+        elif math.prod(tensor.dims) <= _FEW:
+            constants[tensor.name] = numpy_helper.to_array(tensor)
     for sparse in proto.sparse_initializer:
         constants[sparse.values.name] = _dense(sparse)
     names: set[str] = set()

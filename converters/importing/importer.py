@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from zoo.converters.importing.conversion import Converted, convert_graph, refuse_unknown, symbols
 from zoo.converters.importing.cuts import graph_below
+from zoo.converters.importing.folding import refuse_huge_constants
 from zoo.converters.importing.graph import Array, Graph, free_names, graph_of
 from zoo.converters.importing.patterns import PATTERNS
 from zoo.converters.importing.probing import probes, random_inputs
@@ -75,6 +76,7 @@ def onnx_to_keras(
     sketch = graph_below(sketch, outputs)
     dims = _dims(sketch, shapes or {})
     refuse_unknown(sketch)
+    refuse_huge_constants(sketch)
     wanted = [*outputs, *probes(sketch, outputs)]
     judged = _judged(proto, sketch, dims, wanted, examples)
     title = name or "".join(each if each.isalnum() else "_" for each in proto.graph.name).strip("_") or "model"

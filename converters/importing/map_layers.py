@@ -11,7 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from zoo.converters.importing.resampling import Rule, positions, resized, taps
+from zoo.converters.importing.resampling import MOST_TAPS, Rule, positions, resized, taps
+
+_FARTHEST = 1 << 16  # of pads, strides and dilations: a side of a picture
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -45,6 +47,9 @@ class WindowPooling(keras.layers.Layer):  # type: ignore[misc]
         self.pool_size, self.strides, self.dilation_rate = tuple(pool_size), tuple(strides), tuple(dilation_rate)
         self.padding = tuple((low, high) for low, high in padding)
         self.counted = tuple((low, high) for low, high in counted or [(0, 0)] * len(self.padding))
+        _refuse_beyond("pool_size", self.pool_size, MOST_TAPS)
+        _refuse_beyond("strides and dilation_rate", [*self.strides, *self.dilation_rate], _FARTHEST)
+        _refuse_beyond("padding", [each for pair in self.padding for each in pair], _FARTHEST)
 
     def call(self, inputs: Any) -> Any:  # noqa: D102
         kind = keras.backend.standardize_dtype(inputs.dtype)
@@ -98,6 +103,12 @@ class WindowPooling(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+def _refuse_beyond(what: str, numbers: Sequence[int], most: int) -> None:
+    """Refuses numbers that no model has, for a saved model may have been made to take for ever."""
+    if any(each > most for each in numbers):
+        raise ValueError(f"Expected {what} of at most {most:,}. Received: {max(numbers):,}")
+
+
 def lowest_number(dtype: str) -> float:
     """Returns the lowest finite number of a type."""
     import ml_dtypes
@@ -124,6 +135,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, **config: Any) -> None:
         super().__init__(**config)
         self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
+        _refuse_beyond("size", [size], MOST_TAPS)
 
     def call(self, inputs: Any) -> Any:  # noqa: D102
         channels = ops.shape(inputs)[-1]
@@ -153,6 +165,7 @@ class Spread(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, strides: Sequence[int], **config: Any) -> None:
         super().__init__(**config)
         self.strides = tuple(strides)
+        _refuse_beyond("strides", self.strides, _FARTHEST)
 
     def call(self, inputs: Any) -> Any:  # noqa: D102
         x = inputs

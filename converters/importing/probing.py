@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 from zoo.converters.importing.graph import Array, Graph
 from zoo.converters.importing.values import is_number
 
+from zoo.errors import UnsafeFileError
+
 _SATURATING = {"Softmax", "LogSoftmax", "Sigmoid", "Tanh", "HardSigmoid"}
 _SHAPING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast"}
 _BATCH, _LENGTH, _SIDE = 2, 8, 64  # for sizes that vary: a batch, a length, and the side of a picture, halved often
+
+_MOST_NUMBERS = 1 << 28  # of an input: 1 GiB of float32
 
 
 def probes(graph: Graph, outputs: Sequence[str]) -> list[str]:
@@ -35,6 +40,11 @@ def random_inputs(graph: Graph, dims: Mapping[str, Sequence[Any]], seed: int) ->
         shape, places = [], _SIDE if len(dims[name]) > 3 else _LENGTH
         for axis, each in enumerate(dims[name]):
             shape.append(int(each) if is_number(each) else sizes.setdefault(each, _BATCH if axis == 0 else places))
+        if math.prod(shape) > _MOST_NUMBERS:
+            raise UnsafeFileError(
+                f"Refused the model: its input {name!r} has the shape {tuple(shape)}, more than {_MOST_NUMBERS:,} "
+                "numbers. Say another: onnx_to_keras(..., shapes={...})"
+            )
         kind = np.dtype(info.dtype)
         if kind.kind in "iu":
             found[name] = rng.integers(0, _rows(graph, name), shape).astype(kind)

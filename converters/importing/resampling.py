@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_TAPS = 4096  # places that count for one of the result: a picture of 1,000 places made one of a single place
 _REACH = {"linear": 1, "cubic": 2}  # how far away, in places, something counts
 
 
@@ -108,6 +109,8 @@ def taps(xp: Any, rule: Rule, at: Any, size: Any, scale: Any) -> list[tuple[Any,
         return [(xp.clip(nearest(xp, rule.rounding, at, scale), 0, size - 1), None)]
     narrow = min(scale, 1.0) if rule.is_antialiased else 1.0
     first = math.floor(-_REACH[rule.mode] / narrow) + 1
+    if 2 - 2 * first > MOST_TAPS:
+        raise ValueError(f"Expected at most {MOST_TAPS:,} places to count for one. Received: scale={scale}")
     base = xp.floor(at)
     found, total = [], xp.zeros_like(at)
     for step in range(first, 2 - first):

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class Unsupported(Exception):  # noqa: N818
     """What a node asks for cannot be done; says why."""
+
+
+class HugeConstant(Unsupported):
+    """It asks for a constant that no model has."""

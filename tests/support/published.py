@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from loopback import Web
 
 from zoo.registry import Entry
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.index import read_registry, shipped_registry
 
+KERAS_2_WARNS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Keras 2
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
+    pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square"),
+]
 PUBLISHED = "https://storage.googleapis.com/"
 _FOLDER = tempfile.TemporaryDirectory(prefix="published-")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -11,24 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopback import Web
-from published import PUBLISHED, mirror_of, mirrored, shipped, weight_file
+from published import KERAS_2_WARNS, PUBLISHED, mirror_of, mirrored, shipped, weight_file
 from zoo.cli.main import cli
 
 import zoo
 from zoo.registry.architectures import ARCHITECTURES
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Keras 2
-    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
-    pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square"),
-]
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.close()
+pytestmark = KERAS_2_WARNS
 
 
 @pytest.mark.parametrize(

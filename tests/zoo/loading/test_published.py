@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from loopback import Web
-from published import mirrored, picture, said, weight_file
+from published import KERAS_2_WARNS, mirrored, picture, said, weight_file
 
 import zoo
 from zoo.registry.architectures import ARCHITECTURES
@@ -18,18 +17,7 @@ from zoo.registry.architectures import ARCHITECTURES
 NETS = ["vgg16", "resnet50", "mobilenet_v2", "efficientnetb0", "convnext_tiny", "mobilenet_v3_small"]
 MORE = ["inception_v3", "densenet121", "xception", "resnet50v2"]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Keras 2
-    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
-    pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square"),
-]
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.close()
+pytestmark = KERAS_2_WARNS
 
 
 def as_keras_loads_it(arch: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> keras.Model:

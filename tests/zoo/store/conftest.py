@@ -15,13 +15,6 @@ from zoo.store.policy import Policy, policy_from_environment
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def other_web() -> Iterator[Web]:
     """A second server: another port is another origin."""
     server = Web()
