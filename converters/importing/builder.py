@@ -30,9 +30,11 @@ class Builder:
         node: The node that is being converted: layers are named after it.
         constants: The names of the node's inputs whose arrays no other node changes: what layers may share.
         inputs: What goes into the model: where sizes that vary come from.
+        batch: The batch size that the file has fixed, and that is left open; None where there is no such.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int | None = None) -> None:
+        self.batch = batch
         self.node = Node("", "", "model", (), ())
         self.constants: tuple[str, ...] = ()
         self.inputs: Sequence[Tensor] = ()

@@ -33,6 +33,12 @@ _INDIFFERENT = {
     *("Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish"),
     *("Tanh", "ThresholdedRelu", "Where", "Celu", "QuickGelu", "Concat", "Split", "Slice"),
 }
+# Operators of models that were quantized: what they compute in is no type of Keras' layers.
+_QUANTIZED = "the model is quantized to 8 bits, which layers of Keras do not compute in. Take the original in float32"
+_UNLIKE = dict.fromkeys(
+    ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"), _QUANTIZED
+)
+_UNLIKE |= dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearGlobalAveragePool"), _QUANTIZED)
 # What Keras has inputs of.
 _TYPES = {"bool", "float16", "float32", "float64", "bfloat16"}
 _TYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -55,19 +61,22 @@ class Converted:
     transpositions: int
 
 
-def convert_graph(graph: Graph, wanted: Sequence[str], dims: Mapping[str, Sequence[Any]]) -> Converted:
+def convert_graph(
+    graph: Graph, wanted: Sequence[str], dims: Mapping[str, Sequence[Any]], batch: int | None = None
+) -> Converted:
     """Returns tensors of Keras for the values `wanted` of a graph.
 
     Args:
         graph: Whatever is not needed for what is wanted should be out of it.
         wanted: Names of values.
         dims: The sizes of each input: numbers, and symbols of sympy for those that vary.
+        batch: The batch size that the file has fixed, where it is open in `dims`.
 
     Raises:
         IntegrityError: An operator is unknown, or newer than known, or asks for what cannot be done; with the node, and
             the nearest cut below it.
     """
-    builder = Builder()
+    builder = Builder(batch)
     layouts = {name: input_layout(graph, name, len(dims[name])) for name in graph.inputs}
     inputs = {name: _input(builder, name, info, dims[name], layouts[name]) for name, info in graph.inputs.items()}
     builder.inputs = tuple(inputs.values())
@@ -192,7 +201,7 @@ def refuse_unknown(graph: Graph) -> None:
             continue
         known = known_operator(node.operator, node.domain)
         if known is None:
-            raise IntegrityError(_refusal(graph, node, "this operator is not known"))
+            raise IntegrityError(_refusal(graph, node, _UNLIKE.get(node.operator, "this operator is not known")))
         if node.domain != PATTERN and node.version > known.newest:
             reason = f"version {node.version} of this operator is newer than {known.newest}, the newest that is known"
             raise IntegrityError(_refusal(graph, node, reason))

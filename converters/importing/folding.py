@@ -167,6 +167,8 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Array]:
 
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {
+    "Shape": lambda node, data: np.array(data.shape[slice(node.get("start", 0), node.get("end"))]),
+    "Size": lambda node, data: np.array(data.size),
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,

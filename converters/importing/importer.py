@@ -85,7 +85,7 @@ def onnx_to_keras(
     failure: ZooError | None = None
     for given, expected, tried in _attempts(dims, judged, outputs):
         try:
-            converted = convert_graph(graph, wanted, tried)
+            converted = convert_graph(graph, wanted, tried, None if tried is dims else _fixed_batch(dims))
             errors = _errors(converted, given, expected)
             _refuse_unlike(errors, limit)
         except ZooError as error:

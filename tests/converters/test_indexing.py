@@ -14,7 +14,7 @@ from zoo.errors import IntegrityError
 
 CONV = node("Conv", "x w", "c")
 FLAT = [CONV, node("Flatten", "c", "f")]
-W = rand(4, 3, 2, 2)
+W, V = rand(4, 3, 2, 2), rand(5, 4, 2, 2)
 X = {"x": ("n", 3, 6, 8)}
 FAR = 2**63 - 1
 
@@ -198,3 +198,14 @@ def test_triangles_and_scattering(tmp_path: Path) -> None:
 def test_what_depends_on_values_is_refused() -> None:
     with pytest.raises(IntegrityError, match=r"node 'y' \(NonZero\).*depends on their values"):
         convert(graph([CONV, node("NonZero", "c")], X, w=W))
+
+
+def test_places_of_pictures_are_gathered_where_they_lie_for_any_batch() -> None:
+    """As PyTorch gathers windows: places come first, and then batch and channels."""
+    places = np.random.default_rng(0).integers(-5, 5, (3, 4, 2))
+    nodes = [CONV, node("Transpose", "c", "t", perm=[2, 3, 0, 1]), node("GatherND", "t p", "g")]
+    net = graph([*nodes, node("Transpose", "g", "u", perm=[2, 3, 0, 1]), node("Conv", "u v")], X, p=places, w=W, v=V)
+    model, report = convert(net)
+
+    assert report.transpositions == 0
+    assert model.output_shape == (None, 2, 3, 5)

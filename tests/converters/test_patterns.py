@@ -136,6 +136,67 @@ def test_a_layer_normalization_in_pieces_is_one_layer(square: Any, end: Any) -> 
     assert len(model.layers[-1].trainable_weights) == 2
 
 
+@pytest.mark.parametrize("bias", ["Add", "Sub"])
+def test_a_layer_normalization_as_tensorflow_computes_it_is_one_layer(bias: str) -> None:
+    """With channels along axis 1, as tf2onnx leaves it between convolutions."""
+    inner = [*LAYER_NORM[:2], SQUARE, *LAYER_NORM[2:], node("Reciprocal", "r", "i"), node("Mul", "i g", "a")]
+    inner[0], inner[3] = node("ReduceMean", "x", "m", axes=[1]), node("ReduceMean", "p", "v", axes=[1])
+    shift = [node("Neg", "m", "n"), node("Mul", "n a", "na"), node("Add", "na b", "s")]
+    if bias == "Sub":
+        shift = [node("Mul", "m a", "ma"), node("Sub", "b ma", "s")]
+    nodes = [node("Conv", "picture w", "x"), *inner, node("Mul", "x a", "l"), *shift, node("Add", "l s")]
+    arrays = {"g": rand(1, 4, 1, 1), "b": rand(1, 4, 1, 1, seed=1), "w": W}
+    model, report = convert(graph(nodes, {"picture": PICTURE["x"]}, e=F(1e-5), **arrays))
+
+    assert kinds(model) == ["Conv2D", "LayerNormalization"]
+    np.testing.assert_array_equal(model.layers[2].gamma, arrays["g"].ravel())
+    assert report.transpositions == 0
+
+
+GROUPS = [
+    node("Reshape", "x rows", "r"),
+    node("InstanceNormalization", "r ones zeros", "n"),
+    node("Shape", "x", "sizes"),
+]
+GROUPED = {"rows": np.array([0, 3, -1]), "ones": np.ones(3, "float32"), "zeros": np.zeros(3, "float32")}
+
+
+def test_groups_in_pieces_are_one_layer() -> None:
+    nodes = [*GROUPS, node("Reshape", "n sizes", "g"), node("Mul", "g a", "s"), node("Add", "s b")]
+    model, report = convert(
+        graph(nodes, {"x": ("n", 6, "h", "w")}, a=rand(6, 1, 1), b=rand(6, 1, 1, seed=1), **GROUPED)
+    )
+
+    assert kinds(model) == ["GroupNormalization"]
+    assert (model.layers[-1].groups, len(model.layers[-1].trainable_weights)) == (3, 2)
+    assert report.transpositions == 0
+
+
+def test_groups_that_become_something_else_stay_in_pieces() -> None:
+    nodes = [*GROUPS[:2], node("Reshape", "n flat", "g"), node("Mul", "g a")]
+    model, _ = convert(graph(nodes, {"x": ("n", 6, 4, 4)}, flat=np.array([0, 96]), a=rand(96), **GROUPED))
+
+    assert kinds(model)[-2:] == ["Reshape", "Scale"]
+
+
+def _windows(rows: int, height: int, stride: int) -> Any:
+    places = np.arange(rows)[:, None] * stride + np.arange(height)
+    down, right = np.broadcast_arrays(places[:, :, None, None], places)
+    return np.stack([down, right], axis=-1)
+
+
+@pytest.mark.parametrize(("rows", "height", "stride"), [(3, 3, 3), (3, 5, 2), (1, 9, 1)])
+def test_adaptive_pooling_as_pytorch_writes_it_is_a_pool(rows: int, height: int, stride: int) -> None:
+    nodes = [
+        *(node("Transpose", "x", "f", perm=[2, 3, 0, 1]), node("GatherND", "f places", "g")),
+        *(node("Transpose", "g", "w", perm=[4, 5, 0, 1, 2, 3]), node("ReduceMean", "w", axes=[3, -1], keepdims=0)),
+    ]
+    model, report = convert(graph(nodes, {"x": ("n", 4, 9, 9)}, places=_windows(rows, height, stride)))
+
+    assert kinds(model) == ["AveragePooling2D"]
+    assert report.transpositions == 0
+
+
 def test_a_normalization_by_another_mean_is_none() -> None:
     nodes = [*LAYER_NORM[:2], node("Mul", "x x", "p"), *LAYER_NORM[2:], *DIVIDED]
     model, _ = convert(graph(nodes, {"x": ("n", 7, 5)}, outputs="n", e=F(1e-5)))

@@ -18,14 +18,14 @@ from zoo.converters.importing.operators.operands import (
     rank_of,
     whole_numbers,
 )
+from zoo.converters.importing.operators.shaping import reshaped
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value, is_number, known, same
+from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value, is_number, known, product, same
 
 _FAR = 1 << 31  # what exporters write for "to the end" is at least about that
 _SLICE = ("starts", "ends", "axes", "steps")
 _LARGE_INDEX = 4096  # a longer one is kept as an array, not as numbers in the configuration
-_ZERO_PADDING = {3: layers.ZeroPadding1D, 4: layers.ZeroPadding2D, 5: layers.ZeroPadding3D}
 
 
 # --- Gather ---
@@ -40,11 +40,15 @@ def gather(b: Builder, node: Node, data: Value, indices: Value) -> Tensor:
         return _looked_up(b, b.numbers(data), indices, axis)
     if isinstance(indices, Tensor):
         return taken(b, in_order(b, data, [axis]), axis, b.plain(indices), indices.dims)
-    index = _index(np.asarray(indices), data.dims[axis])
-    if shuffle := data.layout.shuffle(axis):
+    return _taken_at(b, data, axis, _index(np.asarray(indices), data.dims[axis]))
+
+
+def _taken_at(b: Builder, x: Tensor, axis: int, index: Array) -> Tensor:
+    """Returns what lies at known places along an axis, in whatever order it lies there."""
+    if shuffle := x.layout.shuffle(axis):
         index = np.argsort(shuffle)[index]
-    given: Any = index.tolist() if index.size <= _LARGE_INDEX else b.constant(index, data)
-    return taken(b, data, axis, given, index.shape)
+    given: Any = index.tolist() if index.size <= _LARGE_INDEX else b.constant(index, x)
+    return taken(b, x, axis, given, index.shape)
 
 
 def _looked_up(b: Builder, table: Array, indices: Tensor, axis: int) -> Tensor:
@@ -109,6 +113,8 @@ def gather_elements(b: Builder, node: Node, data: Value, indices: Value) -> Tens
 @operator("GatherND", newest=13)
 def gather_nd(b: Builder, node: Node, data: Value, indices: Value) -> Tensor:
     """Returns what lies at places that several numbers tell: in a tensor in which those axes are one."""
+    if isinstance(data, Tensor) and not isinstance(indices, Tensor) and not node.get("batch_dims", 0):
+        return _gathered(b, data, b.numbers(np.asarray(indices)))
     like = data if isinstance(data, Tensor) else indices
     assert isinstance(like, Tensor)
     x, index = b.plain(b.tensor(data, like)), b.plain(b.tensor(indices, like))
@@ -128,6 +134,16 @@ def gather_nd(b: Builder, node: Node, data: Value, indices: Value) -> Tensor:
     found = b.function(ops.take_along_axis, x, flat, axis=batch, layout=x.layout, sizes=sizes)
     out = [*first, *places, *rest]
     return b.reshaped(found, out, Layout.plain(len(out)), "shape")
+
+
+def _gathered(b: Builder, x: Tensor, indices: Array) -> Tensor:
+    """Returns what lies at places that are known, along first axes that are made one; the others are as they were."""
+    first, rest = x.dims[: indices.shape[-1]], x.dims[indices.shape[-1] :]
+    if not all(map(is_number, first)):
+        raise Unsupported("it gathers along axes whose sizes vary")
+    sizes = [int(each) for each in first]
+    flat = np.ravel_multi_index(tuple(np.moveaxis(indices % np.array(sizes), -1, 0)), sizes)
+    return _taken_at(b, reshaped(b, x, [product(first), *rest]), 0, flat)
 
 
 def _flat_index(b: Builder, index: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -22,10 +22,8 @@ from zoo.converters.importing.operators.operands import (
 )
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value, is_number
+from zoo.converters.importing.values import OPEN_BATCH, Array, Dim, Layout, Tensor, Value, is_number
 
-_FAR = 1 << 31  # what exporters write for "to the end" is at least about that
-_LARGE_INDEX = 4096  # a longer one is kept as an array, not as numbers in the configuration
 _ZERO_PADDING = {3: layers.ZeroPadding1D, 4: layers.ZeroPadding2D, 5: layers.ZeroPadding3D}
 
 
@@ -68,6 +66,8 @@ def _joinable(b: Builder, value: Value, like: Tensor, layout: Layout, axis: int)
     if isinstance(value, Tensor):
         return b.arranged(value, layout.with_shuffle(axis, value.layout.shuffle(axis)))
     array = b.numbers(value)
+    if like.dims[0] == OPEN_BATCH and axis and (array == array[:1]).all():  # the file repeats it for its own batch size
+        array = array[:1]
     wanted = [array.shape[at] if at == axis else each for at, each in enumerate(like.dims)]
     like = b.arranged(like, layout.with_shuffle(axis, like.layout.shuffle(axis)))
     repeated = [at for at, each in enumerate(wanted) if array.shape[at] == 1 and each != 1]

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 from zoo.converters.importing.builder import Builder
-from zoo.converters.importing.graph import Node
+from zoo.converters.importing.graph import PATTERN, Node
 from zoo.converters.importing.map_layers import LocalResponseNormalization
 from zoo.converters.importing.operators.elementwise import add, mul
 from zoo.converters.importing.operators.operands import cast, combined, in_order, is_float, mapped
+from zoo.converters.importing.operators.shaping import reshape, wanted_sizes
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Array, Layout, Tensor, Value, is_number
+from zoo.converters.importing.values import Array, Layout, Tensor, Value, is_number, same
 
 _STASH = {1: "float32", 11: "float64", 10: "float16", 16: "bfloat16"}
 
@@ -97,13 +98,44 @@ def group_normalization(b: Builder, node: Node, x: Tensor, scale: Value, bias: V
     return _by_groups(b, node, x, groups, scale, bias)
 
 
-def _by_groups(b: Builder, node: Node, x: Tensor, groups: int, scale: Value, bias: Value) -> Tensor:
+@operator("GroupNormalization", newest=0, domain=PATTERN)
+def groups_in_pieces(
+    b: Builder, node: Node, x: Tensor, shape: Value, scale: Value | None = None, bias: Value | None = None
+) -> Tensor:
+    """Returns a GroupNormalization of what others write as an InstanceNormalization between two Reshapes."""
+    groups = node.get("num_groups")
+    if _is_by_channels(b, x, groups, shape, [each for each in (scale, bias) if each is not None]):
+        scale, bias = (None if each is None else np.asarray(each).reshape(-1) for each in (scale, bias))
+        return _by_groups(b, node, in_order(b, x, [1]), groups, scale, bias)
+    rows = reshape(b, node, x, np.array([node.get("batch"), groups, -1]))
+    found: Tensor = reshape(b, node, _by_groups(b, node, rows, -1), shape)
+    found = found if scale is None else mul(b, node, found, scale)
+    return found if bias is None else add(b, node, found, bias)
+
+
+def _is_by_channels(b: Builder, x: Tensor, groups: int, shape: Value, arrays: Sequence[Value]) -> bool:
+    """Returns whether a tensor normalized in groups becomes what it was, and arrays have a number for each channel."""
+    if x.rank < 3 or isinstance(shape, Tensor) or not is_number(x.dims[1]) or int(x.dims[1]) % groups:
+        return False
+    sizes = wanted_sizes(b, x, shape)
+    return (
+        len(sizes) == x.rank
+        and all(map(same, sizes, x.dims))
+        and all(np.asarray(each).shape[1 - x.rank :] == (x.dims[1], *[1] * (x.rank - 2)) for each in arrays)
+    )
+
+
+def _by_groups(
+    b: Builder, node: Node, x: Tensor, groups: int, scale: Value | None = None, bias: Value | None = None
+) -> Tensor:
     if not is_number(x.dims[1]):
         raise Unsupported("the number of channels varies")
     x = _batch_first(b, x)
+    given = {name: each for name, each in {"gamma": scale, "beta": bias}.items() if each is not None}
     return b.layer(
-        layers.GroupNormalization, x, layout=x.layout, sizes=x.dims, weights=_of_channels(b, x, gamma=scale, beta=bias),
+        layers.GroupNormalization, x, layout=x.layout, sizes=x.dims, weights=_of_channels(b, x, **given),
         groups=groups, axis=_last_or(x.layout.axis(1), x.rank), epsilon=_number(node, "epsilon", 1e-5),
+        scale=scale is not None, center=bias is not None,
     )  # fmt: skip
 
 
@@ -113,6 +145,19 @@ def layer_normalization(
 ) -> Any:
     """Returns a LayerNormalization, and the mean and the inverse of the deviation where they are wanted."""
     axes = list(range(node.get("axis", -1) % x.rank, x.rank))
+    found = _over_axes(b, node, x, axes, scale, bias)
+    return (found, *_statistics(b, node, x, axes)) if any(node.outputs[1:]) else found
+
+
+@operator("LayerNormalization", newest=0, domain=PATTERN)
+def layer_in_pieces(b: Builder, node: Node, x: Tensor, scale: Value | None = None, bias: Value | None = None) -> Tensor:
+    """Returns a LayerNormalization over axes that may be any."""
+    return _over_axes(b, node, x, sorted({each % x.rank for each in node.get("axes")}), scale, bias)
+
+
+def _over_axes(
+    b: Builder, node: Node, x: Tensor, axes: Sequence[int], scale: Value | None, bias: Value | None
+) -> Tensor:
     gamma, beta = _over(b, x, axes, scale), _over(b, x, axes, bias)
     beta = None if gamma is None and scale is not None else beta  # the offset comes behind the scale
     weights = {name: each for name, each in {"gamma": gamma, "beta": beta}.items() if each is not None}
@@ -124,7 +169,7 @@ def layer_normalization(
         found = mul(b, node, found, scale)
     if beta is None and bias is not None:
         found = add(b, node, found, bias)
-    return (found, *_statistics(b, node, x, axes)) if any(node.outputs[1:]) else found
+    return found
 
 
 def _over(b: Builder, x: Tensor, axes: Sequence[int], value: Value | None) -> Array | None:
@@ -132,10 +177,12 @@ def _over(b: Builder, x: Tensor, axes: Sequence[int], value: Value | None) -> Ar
     if value is None or isinstance(value, Tensor):
         return None
     array = b.numbers(np.asarray(value))
-    while array.ndim > len(axes) and array.shape[0] == 1:
-        array = array[0]
-    if array.shape != tuple(x.dims[axis] for axis in axes):
+    if array.ndim > x.rank:
         return None
+    array = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
+    if any(size != (x.dims[axis] if axis in axes else 1) for axis, size in enumerate(array.shape)):
+        return None
+    array = array.reshape([array.shape[axis] for axis in axes])
     for place, axis in enumerate(axes):
         if shuffle := x.layout.shuffle(axis):
             array = array.take(shuffle, axis=place)

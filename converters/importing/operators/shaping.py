@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from zoo.converters.importing.batches import at_fixed_batch, with_open_batch
 from zoo.converters.importing.builder import Builder
 from zoo.converters.importing.graph import Node
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
 from zoo.converters.importing.values import (
-    OPEN_BATCH,
     Array,
     Dim,
     Layout,
@@ -60,12 +60,23 @@ def reshape(b: Builder, node: Node, x: Tensor, shape: Value | None = None) -> Te
     wanted = node.get("shape") if shape is None else shape
     if isinstance(wanted, Tensor):
         raise Unsupported("it reshapes to sizes that are computed from values")
-    sizes = list(np.asarray(wanted, dtype=object))
-    if not node.get("allowzero", 0):
+    return reshaped(b, x, wanted_sizes(b, x, wanted, keeps_zeros=bool(node.get("allowzero", 0))))
+
+
+def wanted_sizes(b: Builder, x: Tensor, shape: Array, keeps_zeros: bool = False) -> list[Dim]:
+    """Returns the sizes that Reshape would make of a tensor: without 0, which is the size there was, and without -1.
+
+    Where a file writes the batch size that it has fixed, and that is left open, it is open here too.
+    """
+    sizes = list(np.asarray(shape, dtype=object))
+    if not keeps_zeros:
         sizes = [x.dims[place] if is_number(each) and int(each) == 0 else each for place, each in enumerate(sizes)]
-    if x.dims and x.dims[0] == OPEN_BATCH and sizes and is_number(sizes[0]):  # the file writes its own batch size
-        sizes[0] = OPEN_BATCH if int(sizes[0]) > 0 else sizes[0]
-    return reshaped(b, x, _without_unknown(x.dims, sizes))
+    if b.batch is None or not all(map(is_number, sizes)):
+        return _without_unknown(x.dims, sizes)
+    fixed = at_fixed_batch(x.dims, b.batch)
+    if not all(map(is_number, fixed)) or fixed == list(x.dims):
+        return _without_unknown(x.dims, sizes)
+    return with_open_batch(x.dims, _without_unknown(fixed, sizes), b.batch)
 
 
 @operator("Flatten", newest=25)

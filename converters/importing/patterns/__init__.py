@@ -1,0 +1,34 @@
+"""The patterns: what exporters write as several nodes, and is one layer.
+
+Each function looks at the last node of a pattern, and returns the match that ends there. Each says in its first line
+what it finds; in the formulas `x` is a tensor, and small letters from `a` on are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.converters.importing.patterns.activations import gated_activation, hard_sigmoid
+from zoo.converters.importing.patterns.layers import convolution_bias, dense, scale_of_channels, separable_convolution
+from zoo.converters.importing.patterns.normalization import (
+    grouped,
+    line_of_statistics,
+    normalization_scale,
+    standardization,
+)
+from zoo.converters.importing.patterns.pooling import adaptive_pooling
+from zoo.converters.importing.rewriting import Pattern
+
+PATTERNS: Sequence[Pattern] = (
+    gated_activation,
+    hard_sigmoid,
+    convolution_bias,
+    scale_of_channels,
+    dense,
+    standardization,
+    line_of_statistics,
+    grouped,
+    adaptive_pooling,
+    normalization_scale,
+    separable_convolution,
+)

@@ -1,0 +1,102 @@
+"""Weights that are written beside the layer they belong to: biases, scales of channels, and a convolution in two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from zoo.converters.importing.graph import PATTERN, Array, Node
+from zoo.converters.importing.rewriting import Match, View
+
+
+def convolution_bias(view: View, node: Node) -> Match | None:
+    """Finds conv(x) + b, with a number for each channel."""
+    for value, other in view.sides(node) if node.operator == "Add" else ():
+        conv, bias = view.producer(value, "Conv", "ConvTranspose"), view.array(other)
+        if conv is None or bias is None or len([name for name in conv.inputs if name]) != 2:
+            continue
+        kernel = view.array(conv.inputs[1])
+        if kernel is None:
+            continue
+        channels = kernel.shape[0] if conv.operator == "Conv" else kernel.shape[1] * conv.get("group", 1)
+        numbers = _per_channel(bias, channels, kernel.ndim)
+        if numbers is not None:
+            name = view.new_name(conv, "bias")
+            made = replace(conv, inputs=(*conv.inputs[:2], name), outputs=node.outputs)
+            return Match((conv, node), made, ((name, numbers),))
+    return None
+
+
+def dense(view: View, node: Node) -> Match | None:
+    """Finds x W + b, with the weights of a Dense."""
+    for value, other in view.sides(node) if node.operator == "Add" else ():
+        product, bias = view.producer(value, "MatMul"), view.array(other)
+        if product is None or bias is None or bias.dtype.kind != "f":
+            continue
+        kernel = view.array(product.inputs[1])
+        if kernel is None or kernel.ndim != 2 or bias.size != kernel.shape[1] or bias.shape[-1] != bias.size:
+            continue
+        name = view.new_name(product, "bias")
+        made = replace(
+            product, operator="Dense", domain=PATTERN, inputs=(*product.inputs, name), outputs=node.outputs, version=0
+        )
+        return Match((product, node), made, ((name, bias.reshape(-1)),))
+    return None
+
+
+def scale_of_channels(view: View, node: Node) -> Match | None:
+    """Finds conv(x) * a + b, with numbers for each channel: a BatchNormalization with mean 0 and variance 1."""
+    for value, other in view.sides(node) if node.operator == "Add" else ():
+        shift, multiply = view.array(other), view.producer(value, "Mul")
+        for inner, factor in view.sides(multiply) if multiply is not None else ():
+            scale, conv = view.array(factor), view.producer(inner, "Conv", "ConvTranspose")
+            kernel = view.array(conv.inputs[1]) if conv is not None else None
+            if scale is None or shift is None or kernel is None or conv is None or multiply is None:
+                continue
+            channels = kernel.shape[0] if conv.operator == "Conv" else kernel.shape[1] * conv.get("group", 1)
+            gamma, beta = _per_channel(scale, channels, kernel.ndim), _per_channel(shift, channels, kernel.ndim)
+            if gamma is None or beta is None or gamma.dtype != np.float32:
+                continue
+            names = [view.new_name(node, each) for each in ("scale", "bias", "mean", "variance")]
+            epsilon = np.float32(1e-3)
+            variance = np.full(channels, np.float32(1) - epsilon)
+            if (variance + epsilon != 1).any():
+                continue
+            made = replace(
+                multiply, operator="BatchNormalization", inputs=(inner, *names), outputs=node.outputs,
+                attributes={"epsilon": float(epsilon)}, version=0,
+            )  # fmt: skip
+            arrays = (gamma, beta, np.zeros(channels, np.float32), variance)
+            return Match((multiply, node), made, tuple(zip(names, arrays, strict=True)))
+    return None
+
+
+def separable_convolution(view: View, node: Node) -> Match | None:
+    """Finds a convolution of depth without bias, and one of 1x1 behind it: a SeparableConv."""
+    if node.operator != "Conv" or node.domain == PATTERN:
+        return None
+    depth, kernel = view.producer(node.inputs[0], "Conv"), view.array(node.inputs[1])
+    if depth is None or kernel is None or len([name for name in depth.inputs if name]) != 2:
+        return None
+    deep = view.array(depth.inputs[1])
+    if deep is None or deep.shape[1] != 1 or depth.get("group", 1) == 1 or deep.shape[0] % depth.get("group", 1):
+        return None
+    is_point = set(kernel.shape[2:]) == {1} and node.get("group", 1) == 1 and not any(node.get("pads") or ())
+    strides, dilations = depth.get("strides") or [1], depth.get("dilations") or [1]
+    plain = set(node.get("strides") or [1]) == {1} and len(set(strides)) == 1 and 1 in (max(strides), max(dilations))
+    if not is_point or not plain or kernel.ndim > 4:
+        return None
+    inputs = (depth.inputs[0], depth.inputs[1], *node.inputs[1:])
+    made = replace(
+        node, operator="SeparableConv", domain=PATTERN, inputs=inputs, attributes=depth.attributes, version=0
+    )
+    return Match((depth, node), made)
+
+
+def _per_channel(array: Array, channels: int, rank: int) -> Array | None:
+    """Returns the numbers of an array with one for each channel of [batch, channels, ...]; None where it has others."""
+    if array.dtype.kind != "f" or array.ndim > rank:
+        return None
+    shape = (1,) * (rank - array.ndim) + array.shape
+    wanted = (1, channels) + (1,) * (rank - 2)
+    return array.reshape(-1) if shape == wanted else None
