@@ -20,7 +20,10 @@ Array = NDArray[Any]
 
 
 def run_onnx(
-    model: bytes | str, inputs: Sequence[Mapping[str, Array]], outputs: Sequence[str]
+    model: bytes | str,
+    inputs: Sequence[Mapping[str, Array]],
+    outputs: Sequence[str],
+    weights: Mapping[str, Array] | None = None,
 ) -> list[dict[str, Array]]:
     """Returns what a model computes, for each of several inputs.
 
@@ -29,16 +32,17 @@ def run_onnx(
             those alone that we wrote ourselves.
         inputs: Arrays by the names of the model's inputs.
         outputs: Which values are wanted.
+        weights: Weights that the model says are elsewhere.
 
     Raises:
         IntegrityError: The model is refused, or fails.
     """
     try:
-        session = onnxruntime.InferenceSession(model, _options(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, _options(weights or {}), providers=["CPUExecutionProvider"])
         runs = [session.run(list(outputs), dict(each)) for each in inputs]
     except Exception as error:  # onnxruntime's own kinds of errors are not public
         # A file is what an export is to run in: there onnxruntime has the last word.
-        found = _run_by_reference(model, inputs, outputs) if isinstance(model, bytes) else None
+        found = _run_by_reference(model, inputs, outputs) if isinstance(model, bytes) and not weights else None
         if found is None:
             reason = " ".join(str(error).split())[:400]
             raise IntegrityError(
@@ -48,8 +52,10 @@ def run_onnx(
     return [{name: np.asarray(each) for name, each in zip(outputs, found, strict=True)} for found in runs]
 
 
-def _options() -> onnxruntime.SessionOptions:
+def _options(weights: Mapping[str, Array]) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in weights.values()]
+    options.add_external_initializers(list(weights), values)
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_mem_pattern = options.enable_cpu_mem_arena = False

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+from zoo.converters.importing.asking import asked_model
 from zoo.converters.importing.conversion import Converted, convert_graph, refuse_unknown, symbols
 from zoo.converters.importing.cuts import graph_below
 from zoo.converters.importing.folding import refuse_huge_constants
-from zoo.converters.importing.graph import Array, Graph, free_names, graph_of
+from zoo.converters.importing.graph import Array, Graph, graph_of
 from zoo.converters.importing.patterns import PATTERNS
 from zoo.converters.importing.probing import probes, random_inputs
 from zoo.converters.importing.rewriting import rewritten
@@ -124,23 +125,8 @@ def _judged(
     given = [dict(examples)] if examples is not None else [random_inputs(graph, dims, seed) for seed in (0, 1)]
     if examples is None and _fixed_batch(dims) is None:
         given = given[:1]
-    data = _asking(proto, graph, wanted).SerializeToString()
-    return Judged(tuple((each, found) for each, found in zip(given, run_onnx(data, given, wanted), strict=True)))
-
-
-def _asking(proto: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> onnx.ModelProto:
-    """Returns a model whose outputs are what is wanted, without the nodes and weights that nothing of this needs."""
-    written = {name for node in graph.nodes for name in node.outputs}
-    read = {*wanted, *(name for node in graph.nodes for name in (*node.inputs, *free_names(node)))}
-    told = {each.name: each for each in (*proto.graph.output, *proto.graph.value_info)}
-    asked = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
-    asked.graph.name = proto.graph.name or "graph"
-    asked.graph.node.extend(node for node in proto.graph.node if written & set(node.output))
-    asked.graph.initializer.extend(each for each in proto.graph.initializer if each.name in read)
-    asked.graph.sparse_initializer.extend(proto.graph.sparse_initializer)
-    asked.graph.input.extend(each for each in proto.graph.input if each.name in read)
-    asked.graph.output.extend(told.get(name, onnx.ValueInfoProto(name=name)) for name in wanted)
-    return asked
+    data, weights = asked_model(proto, graph, wanted)
+    return Judged(tuple(zip(given, run_onnx(data, given, wanted, weights), strict=True)))
 
 
 def _fixed_batch(dims: Dims) -> int | None:

@@ -200,6 +200,14 @@ def test_what_depends_on_values_is_refused() -> None:
         convert(graph([CONV, node("NonZero", "c")], X, w=W))
 
 
+def test_edges_are_repeated_where_sizes_vary() -> None:
+    model, _ = convert(
+        graph([CONV, node("Pad", "c p", mode="edge")], {"x": ("n", 3, "h", "w")}, w=W, p=ints(0, 0, 2, 1, 0, 0, 0, 3))
+    )
+
+    assert model.output_shape == (None, None, None, 4)
+
+
 def test_places_of_pictures_are_gathered_where_they_lie_for_any_batch() -> None:
     """As PyTorch gathers windows: places come first, and then batch and channels."""
     places = np.random.default_rng(0).integers(-5, 5, (3, 4, 2))

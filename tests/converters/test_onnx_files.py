@@ -44,6 +44,17 @@ def outside(folder: Path, change: Callable[[dict[str, str]], None] = lambda told
     return path
 
 
+def test_weights_that_no_message_holds_are_given_to_onnxruntime_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over 2 GB: here every byte is too many."""
+    monkeypatch.setattr("zoo.converters.importing.asking._LARGEST", 0)
+    _, report = onnx_to_keras(outside(tmp_path))
+
+    assert report.parameters == 12
+    assert report.error < 1e-6  # float32
+
+
 def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     (weight,) = read_onnx(outside(tmp_path)).graph.initializer
 

@@ -172,7 +172,11 @@ def pad(
 
 
 def _padded(b: Builder, x: Tensor, around: Mapping[int, tuple[int, int]], mode: str, number: Any) -> Tensor:
-    if mode in ("edge", "wrap") or (mode == "reflect" and x.dtype == "bool"):
+    if mode == "edge":
+        for axis, (low, high) in around.items():
+            x = _padded_by_edges(b, x, axis, low, high)
+        return x
+    if mode == "wrap" or (mode == "reflect" and x.dtype == "bool"):
         for axis, (low, high) in around.items():
             x = _padded_by_index(b, x, axis, low, high, mode)
         return x
@@ -189,14 +193,33 @@ def _padded(b: Builder, x: Tensor, around: Mapping[int, tuple[int, int]], mode: 
     return b.function(ops.pad, x, widths, constant_values=number, **settings)
 
 
+def _padded_by_edges(b: Builder, x: Tensor, axis: int, low: int, high: int) -> Tensor:
+    """Returns a tensor with its first and last elements along an axis repeated, however long that is."""
+    one, parts = [1 if at == axis else each for at, each in enumerate(x.dims)], [x]
+    if low:
+        parts.insert(0, _times(b, cut(b, x, {axis: slice(0, 1)}, one), axis, low))
+    if high:
+        parts.append(_times(b, cut(b, x, {axis: slice(-1, None)}, one), axis, high))
+    sizes = [each + low + high if at == axis else each for at, each in enumerate(x.dims)]
+    place = x.layout.axis(axis)
+    return b.function(
+        ops.concatenate, parts, axis=place, layout=x.layout, sizes=sizes, suffix="edges", is_positive=x.is_positive
+    )
+
+
+def _times(b: Builder, x: Tensor, axis: int, times: int) -> Tensor:
+    sizes = [times if at == axis else each for at, each in enumerate(x.dims)]
+    return b.function(
+        ops.repeat, x, times, axis=x.layout.axis(axis), layout=x.layout, sizes=sizes, is_positive=x.is_positive
+    )
+
+
 def _padded_by_index(b: Builder, x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
     if not is_number(x.dims[axis]):
         raise Unsupported(f"it pads an axis whose size varies by {mode!r}")
     size = int(x.dims[axis])
     places = np.arange(-low, size + high)
-    if mode == "edge":
-        places = places.clip(0, size - 1)
-    elif mode == "wrap":
+    if mode == "wrap":
         places %= size
     else:
         places = size - 1 - np.abs(size - 1 - np.abs(places) % max(1, 2 * size - 2))

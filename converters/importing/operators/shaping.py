@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import layers, ops
 from zoo.converters.importing.batches import at_fixed_batch, with_open_batch
 from zoo.converters.importing.builder import Builder
 from zoo.converters.importing.graph import Node
@@ -36,8 +37,9 @@ def identity(b: Builder, node: Node, x: Value) -> Value:
 def dropout(b: Builder, node: Node, x: Tensor, ratio: Value | None = None, training: Value | None = None) -> Any:
     """Returns a Dropout, which does nothing but when the model trains. Its mask, where it is wanted, is all true."""
     rate = float(node.get("ratio", 0.5) if ratio is None else np.asarray(ratio).reshape(-1)[0])
-    from keras import layers, ops
-
+    trains = training is not None and (isinstance(training, Tensor) or bool(np.asarray(training).reshape(-1)[0]))
+    if trains and rate:
+        raise Unsupported("it drops elements in inference too: the file was written in training mode. Export it anew")
     out = x
     if 0 < rate < 1 and x.dtype.startswith(("float", "bfloat")):
         out = b.layer(layers.Dropout, x, layout=x.layout, sizes=x.dims, is_positive=x.is_positive, rate=rate)
