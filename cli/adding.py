@@ -58,6 +58,7 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
 
     \b
     zoo add flowers.keras --preprocess unit
+    zoo add net.onnx --preprocess torch
     zoo add old.h5 --arch resnet50 --preprocess resnet50 --name my-resnet
     zoo add deploy.prototxt net.caffemodel --input 227x227x3 --preprocess caffe
     """

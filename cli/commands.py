@@ -15,7 +15,7 @@ from zoo.cli.options import Count, Widths, as_json
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
-from zoo.errors import UsageError
+from zoo.errors import NotFoundError, UsageError
 from zoo.registry import Entry, find_loadable
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.entry import SOURCES
@@ -101,11 +101,16 @@ def _units(entry: Entry) -> Sequence[Any]:
             f"({entry.arch or 'not published'}) is none that Keras builds by itself. Known of it: zoo show {entry.name}"
         )
     with quiet_tensorflow():
-        from zoo.loading import absent_layers, bare_net
+        from zoo.loading import absent_layers, bare_net, build_architecture, load_what_is_here
 
         net, absent = bare_net(entry), set(absent_layers(entry))
         if net is None:
-            return zoo.split_units(zoo.load_model(entry.name))
+            try:
+                return zoo.split_units(load_what_is_here(entry))
+            except NotFoundError:
+                if entry.arch not in ARCHITECTURES:
+                    raise
+            net = build_architecture(entry.arch)
         if entry.source not in ("keras", "local"):
             say(
                 f"These are the layers of {ARCHITECTURES[entry.arch or ''].function} in keras.applications, the same "

@@ -104,11 +104,19 @@ def _today(entry: Entry) -> str:
         return "be kept; this version cannot load it"
     if entry.source == "local" and entry.units is None:
         return "be loaded, but not cut: zoo.load_model"
+    if "load" in entry.can and entry.source == "onnx" and not _tells_preprocessing(entry.input):
+        return (
+            "be loaded: zoo.load_model; its preprocessing is not published, so zoo.transfer asks for it (preprocessing)"
+        )
     if "load" in entry.can:
         return f"be transferred: zoo transfer {entry.name}"
     if "pull" in entry.can:
         return f"be pulled: zoo pull {entry.name}; not yet loaded or transferred"
     return "neither be pulled, for no address is published, nor loaded yet"
+
+
+def _tells_preprocessing(spec: InputSpec | None) -> bool:
+    return spec is not None and spec.scale is not None and spec.color is not None
 
 
 def _input_pairs(spec: InputSpec | None) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo.data import Examples
 from zoo.errors import IntegrityError, UsageError
-from zoo.loading import bare_net, headless_layers, load_artifact, nonfinite_layers
+from zoo.loading import bare_net, headless_layers, load_artifact, load_what_is_here, nonfinite_layers
 from zoo.progress import Progress
 from zoo.registry import Entry, InputSpec, find_loadable
 from zoo.runs.job import Origin, Settings
@@ -100,7 +100,7 @@ def reused_by_name(
     origin = Origin(entry.name, entry.source, digests, entry.input)
     net = bare_net(entry)
     if net is None:
-        model = load_artifact(pull_entry(entry, progress=progress))
+        model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)
         return Reused(origin, model)
     units = split_units(net)

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from onnx_nets import picture_net as onnx_net
+from onnx_nets import quantized_net
 from zoo.cli.main import cli
 
 import zoo
@@ -81,6 +83,57 @@ def test_the_next_command_is_one_that_works(net: Path) -> None:
     assert next_of(any_size, "--input", "?x?x3", "--summary", "a net") == (
         "zoo add other.keras --name other --input '?x?x3' --summary 'a net' --replace --preprocess HOW"
     )
+
+
+def test_an_onnx_file_is_a_model_like_any_other() -> None:
+    data = onnx_net(channels=1, size=8).SerializeToString()
+    Path("net.onnx").write_bytes(data)
+    added = run("add", "net.onnx", "--name", "mine", "--preprocess", "unit")
+    shown = pairs(added.stdout)
+
+    assert added.exit_code == 0, added.stderr
+    assert (shown["format"], shown["units"], shown["can"]) == ("ONNX", "3", "be loaded")
+    assert shown["next"] == "zoo transfer mine --data digits"
+    assert run(*shown["next"].split()[1:], "--plan").exit_code == 0
+    assert " load " in run("list", "--source", "local").stdout.splitlines()[1]
+    assert "be transferred: zoo transfer mine" in run("show", "mine").stdout
+    units = json.loads(run("layers", "mine", "--json").stdout)
+    assert [unit["layers"] for unit in units] == [["c1", "n1", "r1"], ["c2", "r2", "pooled", "flat"], ["scores", "y"]]
+    assert run("verify", "mine", "--deep").exit_code == 0
+    exported = run("export", "mine", "again.onnx")
+    assert exported.exit_code == 0, exported.stderr
+    assert run("convert", "again.onnx", "again.keras").exit_code == 0
+    x = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    assert np.abs(zoo.load_model("again.keras")(x) - zoo.load_model("mine")(x)).max() < 1e-5
+
+
+def test_a08_an_onnx_file_that_zoo_does_not_load_is_not_kept() -> None:
+    Path("net.onnx").write_bytes(quantized_net().SerializeToString())
+    result = run("add", "net.onnx")
+
+    assert result.exit_code == 4
+    assert "quantized to 8 bits" in result.stderr
+    assert own_entries() == {}
+
+
+def test_layers_of_an_onnx_model_that_is_not_here_downloads_nothing(home: Path) -> None:
+    """Where Keras builds the same net, that is shown; else the file is needed."""
+    named = run("layers", "onnx/vgg16-7", "--json")
+    unknown = run("layers", "onnx/mobilenetv2-7")
+
+    assert (len(json.loads(named.stdout)), unknown.exit_code) == (16, 3)
+    assert "layers of VGG16 in keras.applications" in named.stderr
+    assert "zoo pull onnx/mobilenetv2-7" in unknown.stderr
+    assert not (home / "blobs").exists()
+
+
+def test_show_and_list_tell_what_can_be_done_with_the_onnx_zoo() -> None:
+    rows = {line.split()[0]: line for line in run("list", "onnx/mobilenetv2*").stdout.splitlines()[1:]}
+
+    assert " load " in rows["onnx/mobilenetv2-7"]
+    assert " pull " in rows["onnx/mobilenetv2-12-int8"]
+    assert "be transferred: zoo transfer onnx/mobilenetv2-7" in run("show", "onnx/mobilenetv2-7").stdout
+    assert "its preprocessing is not published" in run("show", "onnx/bvlcalexnet-9").stdout
 
 
 def test_one_json_document_with_the_notes(net: Path) -> None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from loopback import assert_invariants, blobs_in, listing
-from model_files import CAFFEMODEL, ONNX, PROTOTXT, pickled, saved_by_tensorflow, saved_model
+from model_files import CAFFEMODEL, PROTOTXT, pickled, saved_by_tensorflow, saved_model
 
 import zoo
 from zoo.errors import DataError, IntegrityError, NotFoundError, UnsafeFileError, UsageError
@@ -407,11 +407,6 @@ def test_a_net_for_what_has_one_inside(home: Path) -> None:
 # --- kept, and not loaded ---
 
 
-def onnx() -> tuple[Path, ...]:
-    Path("net.onnx").write_bytes(ONNX)
-    return (Path("net.onnx"),)
-
-
 def caffe() -> tuple[Path, ...]:
     Path("net.prototxt").write_bytes(PROTOTXT)
     Path("net.caffemodel").write_bytes(CAFFEMODEL)
@@ -432,7 +427,6 @@ def folder() -> tuple[Path, ...]:
 
 
 KEPT: dict[str, tuple[Callable[[], tuple[Path, ...]], list[str]]] = {
-    "onnx": (onnx, ["model"]),
     "caffe": (caffe, ["definition", "weights"]),
     "npz": (arrays, ["weights"]),
     "checkpoint": (checkpoint, ["archive"]),

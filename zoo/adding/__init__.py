@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
@@ -79,7 +80,6 @@ def add(
         DiskError: There is no room for it.
     """
     offered = recognise([Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths])
-    check_format(offered)
     told = Told(
         name=made_name(offered) if name is None else name,
         arch=arch,
@@ -98,16 +98,19 @@ def add(
     there = own.get(told.name)
     if there is None or there.source != "local":
         refuse_taken(told.name, replace=replace)
-    with copied(own_files(offered), progress) as copies:
-        if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
-            refuse_taken(told.name, replace=replace)
-        added = looked_at(told, offered, copies)
-        notes = [*renamed(offered, copies, None if name else told.name), *added.notes, *_twins(added.entry, own)]
-        if there is not None and _is_same(there, added.entry):
-            notes.append(f"{there.name} is here already, as it is: nothing was changed.")
-            added = dataclasses.replace(added, entry=there)
-        added = dataclasses.replace(added, notes=tuple(notes))
-        keep(added.entry, copies, replace=replace, progress=progress)
+    with in_one_file(offered) as (whole, remarks):
+        check_format(whole)
+        with copied(own_files(whole), progress) as copies:
+            if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
+                refuse_taken(told.name, replace=replace)
+            added = looked_at(told, offered, copies)
+            called = renamed(offered, copies, None if name else told.name)
+            notes = [*called, *remarks, *added.notes, *_twins(added.entry, own)]
+            if there is not None and _is_same(there, added.entry):
+                notes.append(f"{there.name} is here already, as it is: nothing was changed.")
+                added = dataclasses.replace(added, entry=there)
+            added = dataclasses.replace(added, notes=tuple(notes))
+            keep(added.entry, copies, replace=replace, progress=progress)
     return added
 
 

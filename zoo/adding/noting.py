@@ -66,7 +66,8 @@ def own_classes(model: keras.Model) -> list[str]:
     """Returns what there is to say of a model of classes, or activations, that somebody registered with Keras."""
     known = keras.saving.get_custom_objects()
     parts = [part for layer in model._flatten_layers() for part in (type(layer), getattr(layer, "activation", None))]
-    names = {keras.saving.get_registered_name(part) for part in parts if callable(part)}
+    others = [part for part in parts if callable(part) and getattr(part, "__module__", "").split(".")[0] != "zoo"]
+    names = {keras.saving.get_registered_name(part) for part in others}
     if not (own := sorted(name for name in names if name in known)):
         return []
     return [

@@ -10,6 +10,8 @@ from zoo.loading.models import (
     headless_layers,
     load_artifact,
     load_model,
+    load_onnx_file,
+    load_what_is_here,
     nonfinite_layers,
 )
 from zoo.loading.old_activations import keras2_hard_sigmoid
@@ -26,6 +28,8 @@ __all__ = [
     "keras2_hard_sigmoid",
     "load_artifact",
     "load_model",
+    "load_onnx_file",
+    "load_what_is_here",
     "nonfinite_layers",
     "recognise_weights",
 ]

@@ -6,12 +6,14 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from zoo.errors import IntegrityError, UsageError, ZooError
+from zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, ZooError
 from zoo.loading.building import build_architecture
+from zoo.loading.from_onnx import converted_onnx, load_onnx
 from zoo.loading.layer_weights import weighted_layers
 from zoo.loading.weights import load_weights
 from zoo.loading.whole import load_archive, load_whole_hdf5
@@ -19,16 +21,21 @@ from zoo.registry import Entry, find_loadable
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.store import Artifact, pull_entry
 from zoo.store.guards.places import kind_of, missing
+from zoo.store.policy import policy_from_environment
 from zoo.store.unpacking import shown
 
-_LOADERS = {".keras": load_archive, ".h5": load_whole_hdf5, ".hdf5": load_whole_hdf5}
+if TYPE_CHECKING:
+    from zoo.converters import ConversionReport
+
+_LOADERS = {".keras": load_archive, ".h5": load_whole_hdf5, ".hdf5": load_whole_hdf5, ".onnx": load_onnx}
 
 
 def load_model(name: str | os.PathLike[str]) -> keras.Model:
     """Returns a model with its weights: one that the registry knows, or one in a file.
 
     Args:
-        name: A model's name, or the path of a `.keras` or whole `.h5` file.
+        name: A model's name, or the path of a `.keras`, whole `.h5` or `.onnx` file; the weights of the last may be in
+            files beside it.
 
     Raises:
         UsageError: This version cannot load it; nothing is pulled then.
@@ -48,13 +55,36 @@ def _load_file(path: Path) -> keras.Model:
     loader = _LOADERS.get(path.suffix.casefold())
     if loader is None:
         raise UsageError(f"Expected a file that ends with {', '.join(_LOADERS)}; got {shown(str(path))}.")
+    if loader is load_onnx:
+        return load_onnx_file(path)[0]
+    _refuse_no_file(path)
+    with _unchanged(path):
+        return loader(path, path.name)
+
+
+def load_onnx_file(path: Path, *, limit: float = 1e-4) -> tuple[keras.Model, ConversionReport]:
+    """Returns the model in an ONNX file, and how well it was converted.
+
+    Args:
+        path: The file; its weights may be in files beside it.
+        limit: The largest error that passes, relative to the largest value of an output.
+
+    Raises:
+        NotFoundError: There is no such file.
+        IntegrityError: It is damaged, has an operator that is not known, or the converted model differs from it.
+        UnsafeFileError: It could do harm.
+    """
+    _refuse_no_file(path)
+    with _unchanged(path):
+        return converted_onnx(path, limit=limit)
+
+
+def _refuse_no_file(path: Path) -> None:
     kind = kind_of(path)
     if kind is None:
         raise missing(path)
     if kind == "folder":
         raise UsageError(f"Expected a file; {shown(str(path))} is a folder.")
-    with _unchanged(path):
-        return loader(path, path.name)
 
 
 @contextlib.contextmanager
@@ -125,9 +155,24 @@ def _published_name(entry: Entry, role: str) -> str:
     return next(file.name for file in entry.files if file.role == role)
 
 
+def load_what_is_here(entry: Entry) -> keras.Model:
+    """Returns a model of which only the files tell what it is made of; nothing is fetched.
+
+    Raises:
+        NotFoundError: Its files are not here.
+    """
+    try:
+        return load_artifact(pull_entry(entry, policy=policy_from_environment(offline=True)))
+    except OfflineError as error:
+        raise NotFoundError(
+            f"What {entry.name} is made of stands in its file alone, which is not here. Fetch it: zoo pull {entry.name}"
+        ) from error
+
+
 def bare_net(entry: Entry) -> keras.Model | None:
     """Returns the net of an entry without weights, which takes no file; None where only its files tell what it is."""
-    if entry.arch not in ARCHITECTURES or entry.source == "embedded" or (entry.source == "local" and _has_model(entry)):
+    has_net = entry.source == "embedded" or ("load" in entry.can and _has_model(entry))
+    if entry.arch not in ARCHITECTURES or has_net:
         return None
     return build_architecture(entry.arch, entry.input.size if entry.input else None, entry.output.classes)
 

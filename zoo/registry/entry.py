@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 from zoo.errors import IntegrityError
 from zoo.names import folded, name_fault, path_fault
-from zoo.registry.architectures import ARCHITECTURES
+from zoo.registry.abilities import Ability, abilities
 from zoo.registry.fields import Fields
 from zoo.registry.recorded import RecordedOutput, parse_recorded
 
 Source = Literal["keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded"]
 Color = Literal["RGB", "BGR", "gray"]
-Ability = Literal["pull", "load"]
 
 SOURCES: tuple[Source, ...] = ("keras", "tfhub", "slim", "caffe", "onnx", "local", "embedded")
 _ROLES = ("weights", "weights_notop", "model", "definition", "archive")
@@ -27,8 +26,6 @@ _COLORS = ("RGB", "BGR", "gray")
 _RESIZES = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5")
 _FITS = ("stretch", "center_crop")
 _HASHED_BY = ("publisher", "third_party", "user", None)
-_MODEL_FILES = (".keras", ".h5", ".hdf5")
-_WEIGHT_FILES = (".h5", ".hdf5")
 _HASHES = {"sha256": 64, "sha384": 96, "sha1": 40, "md5": 32}
 
 
@@ -177,29 +174,7 @@ class Entry:
 
         Of a model that was added here there is nothing to pull; where it cannot be loaded either, it is only kept.
         """
-        has_address = any(file.urls for file in self.files)
-        pull: tuple[Ability, ...] = ("pull",) if has_address or self.source == "embedded" else ()
-        return (*pull, "load") if self._is_loadable() else pull
-
-    def _is_loadable(self) -> bool:
-        match self.source:
-            case "embedded":
-                return True
-            case "keras":
-                return self._is_known_net(tuple(file for file in self.files if file.urls))
-            case "local":
-                return self._is_model_of_keras() or self._is_known_net(self.files)
-            case _:
-                return False
-
-    def _is_model_of_keras(self) -> bool:
-        return any(file.role == "model" and file.name.casefold().endswith(_MODEL_FILES) for file in self.files)
-
-    def _is_known_net(self, files: tuple[FileSpec, ...]) -> bool:
-        """Returns whether some of `files` are weights of a net that Keras itself can build."""
-        return self.arch in ARCHITECTURES and any(
-            file.role in ("weights", "weights_notop") and file.name.casefold().endswith(_WEIGHT_FILES) for file in files
-        )
+        return abilities(self)
 
     @property
     def top1(self) -> float | None:

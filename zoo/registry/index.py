@@ -14,6 +14,7 @@ from typing import Any
 from zoo.errors import IntegrityError, NotFoundError, UsageError, nearest_names
 from zoo.files import disk_errors, zoo_home
 from zoo.names import name_fault
+from zoo.registry.abilities import why_not_loaded
 from zoo.registry.entry import SOURCES, Entry, Source, parse_entry
 
 SCHEMA = 1
@@ -222,10 +223,12 @@ def find_loadable(name: str) -> Entry:
         files = ", ".join(file.name for file in entry.files)
         raise UsageError(
             f"{entry.name!r} is kept, but this version cannot load its files ({files}) as a Keras model. It loads "
-            ".keras files, whole .h5 files, and .h5 weights of a net of keras.applications: zoo add FILE --arch NET"
+            ".keras files, whole .h5 files, .onnx files, and .h5 weights of a net of keras.applications: zoo add FILE "
+            "--arch NET"
         )
+    why = f": {reason}" if entry.source == "onnx" and (reason := why_not_loaded(entry)) else ""
     today = f"fetch its files: zoo pull {entry.name}" if "pull" in entry.can else f"tell of it: zoo show {entry.name}"
     raise UsageError(
-        f"This version cannot load {entry.name!r} (source {entry.source}) as a Keras model. It can {today}. "
+        f"This version cannot load {entry.name!r} (source {entry.source}) as a Keras model{why}. It can {today}. "
         'What can be transferred says "load" in the column "can" of: zoo list'
     )

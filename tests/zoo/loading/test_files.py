@@ -245,8 +245,8 @@ def test_a_file_that_is_not_there_and_one_of_another_kind(tmp_path: Path) -> Non
     np.savez(tmp_path / "net.npz", x=np.zeros(3))
     with pytest.raises(NotFoundError, match=r"Add it first.*zoo add .*net\.npz"):
         zoo.load_model(str(tmp_path / "net.npz"))
-    with pytest.raises(UsageError, match=r"\.keras, \.h5, \.hdf5"):
-        zoo.load_model(tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match=r"\.keras, \.h5, \.hdf5, \.onnx"):
+        zoo.load_model(tmp_path / "net.npz")
     (tmp_path / "mine.keras").mkdir()
     with pytest.raises(UsageError, match=r"mine\.keras' is a folder"):
         zoo.load_model(tmp_path / "mine.keras")

@@ -243,7 +243,9 @@ def test_can_tells_what_this_version_does_and_no_more(
         ("model", "net.keras", None, ("load",)),
         ("model", "net.h5", None, ("load",)),
         ("model", "net.HDF5", None, ("load",)),
-        ("model", "net.onnx", None, ()),
+        ("model", "net.onnx", None, ("load",)),
+        ("model", "net-3.onnx", None, ("load",)),  # a name of the user's own tells nothing
+        ("model", "net.pb", None, ()),
         ("weights", "net.weights.h5", "vgg16", ("load",)),
         ("weights_notop", "net.h5", "vgg16", ("load",)),
         ("weights", "net.h5", None, ()),

@@ -451,11 +451,11 @@ def test_a_name_like_no_other_offers_none() -> None:
 
 
 def test_what_is_kept_and_not_loaded_says_what_is_loaded(home: Path) -> None:
-    file = {"role": "model", "name": "net.onnx", "hash": "sha256:" + "0" * 64, "hash_from": "user", "bytes": 5}
+    file = {"role": "weights", "name": "net.npz", "hash": "sha256:" + "0" * 64, "hash_from": "user", "bytes": 5}
     entry = {"source": "local", "task": "t", "summary": "s", "files": [file], "input": None, "output": {},
              "metrics": {}}  # fmt: skip
     home.mkdir()
     (home / "registry.json").write_text(json.dumps({"schema": 1, "models": {"net": entry}}))
 
-    with pytest.raises(UsageError, match=r"'net' is kept.*net\.onnx.*zoo add FILE --arch"):
+    with pytest.raises(UsageError, match=r"'net' is kept.*net\.npz.*\.onnx files.*zoo add FILE --arch"):
         find_loadable("net")

@@ -39,15 +39,25 @@ def check_onnx(path: Path, name: str = "") -> None:
         UnsafeFileError: It nests deeper than protobuf reads, or has more fields than a model needs.
         UsageError: It keeps weights in other files.
     """
-    with wire_of(path, name, "an ONNX model") as wire:
-        refuse_other_than_onnx(wire)
-        outside = _first_outside(wire)
+    outside = weights_outside(path, name)
     if outside is not None:
         raise UsageError(
             f"Expected an ONNX model that is one file; {name or path} keeps weights in other files (the first is "
-            f"{shown(outside)}), which this version does not accept. Make it one: model = onnx.load({path.name!r}), "
-            "then onnx.save(model, 'whole.onnx')."
+            f"{shown(outside)}), which are not looked for here. Make it one: model = onnx.load({path.name!r}), then "
+            "onnx.save(model, 'whole.onnx')."
         )
+
+
+def weights_outside(path: Path, name: str = "") -> str | None:
+    """Returns in which other file a whole ONNX model keeps its first weight that is not inside; None where all are.
+
+    Raises:
+        IntegrityError: It is no ONNX model, or damaged.
+        UnsafeFileError: It nests deeper than protobuf reads, or has more fields than a model needs.
+    """
+    with wire_of(path, name, "an ONNX model") as wire:
+        refuse_other_than_onnx(wire)
+        return _first_outside(wire)
 
 
 def refuse_other_than_onnx(wire: Wire) -> None:
@@ -65,21 +75,21 @@ def refuse_other_than_onnx(wire: Wire) -> None:
 
 
 def _first_outside(wire: Wire) -> str | None:
-    """Returns the file that holds the first tensor kept outside of the model; "?" where it has no name."""
-    left = [("model", 0, wire.size, 1)]
+    """Walks all of a model; returns the file of the first tensor kept outside of it; "?" where it has no name."""
+    left, first = [("model", 0, wire.size, 1)], None
     while left:
         kind, start, stop, depth = left.pop()
         if depth > _DEPTH:
             raise UnsafeFileError(f"it nests more than {_DEPTH} messages")
         if kind == "tensor":
-            if (outside := _outside(wire, start, stop)) is not None:
-                return outside
+            outside = _outside(wire, start, stop)
+            first = outside if first is None else first
             continue
         below = [field for field in wire.fields(start, stop) if field.number in _TREE[kind]]
         if any(field.wire != BYTES for field in below):
             raise IntegrityError(f"a {kind} of it is damaged")
         left += [(_TREE[kind][each.number], each.start, each.stop, depth + 1) for each in reversed(below)]
-    return None
+    return first
 
 
 def _outside(wire: Wire, start: int, stop: int) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 from model_files import INSIDE, ONNX, field, file_of, fixed32, onnx_graph, onnx_model, onnx_tensor, outside
 
 from zoo.errors import IntegrityError, UnsafeFileError, UsageError
-from zoo.store.guards.onnx_models import check_onnx
+from zoo.store.guards.onnx_models import check_onnx, weights_outside
 
 
 def test_an_onnx_model_passes(tmp_path: Path) -> None:
@@ -75,6 +75,10 @@ def test_x12_a_model_nested_deeper_than_protobuf_reads_is_refused(tmp_path: Path
             graph = onnx_graph(in_node(field(6, graph)))
         return onnx_model(graph)
 
+    lost = nested(30) + field(7, onnx_graph(field(5, LOST)))  # who reads weights in other files relies on all of it
+    assert weights_outside(file_of(tmp_path / "net.onnx", lost)) == "weights.bin"
+    with pytest.raises(UnsafeFileError, match="nests more than 100"):
+        weights_outside(file_of(tmp_path / "net.onnx", onnx_model(onnx_graph(field(5, LOST))) + nested(400)))
     check_onnx(file_of(tmp_path / "net.onnx", nested(30)))  # three messages each, and 100 are read
     with pytest.raises(UnsafeFileError, match="nests more than 100") as caught:
         check_onnx(file_of(tmp_path / "net.onnx", nested(400)))
