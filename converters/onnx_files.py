@@ -7,11 +7,14 @@ Attacks: https://github.com/onnx/onnx/security/advisories (external data that le
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import onnx
 import onnx.inliner
@@ -23,6 +26,8 @@ _NODES = 100_000  # of a model, those of its functions and sub-graphs among them
 _NESTED = 8  # sub-graphs in each other
 _CALLS = 100  # of functions in each other
 _ELEMENTS = 1 << 36  # of one weight: 256 GiB of float32
+_LARGEST = (1 << 31) - 1  # bytes of one message, for every reader of protobuf
+_TIMES = 4  # as many times the bytes of a file of weights may be read: some weights may be one
 
 
 def read_onnx(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProto:
@@ -42,21 +47,18 @@ def read_onnx(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProt
         proto, folder, name = _parsed(path), path.parent, path.name
     _refuse_newer(proto, name)
     _refuse_larger(proto, name)
+    outside = Counter[str]()
     for tensor in _tensors(proto):
         _refuse_odd(tensor, name)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _read_outside(tensor, folder, name)
+            _read_outside(tensor, folder, name, outside)
     return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
 
 
 def _parsed(path: Path) -> onnx.ModelProto:
-    proto = onnx.ModelProto()
+    proto, data = onnx.ModelProto(), _bytes_in(path)
     try:
-        proto.ParseFromString(path.read_bytes())
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no file {path}. Give the path of an ONNX model.") from None
-    except OSError as error:
-        raise IntegrityError(f"{path} cannot be read: {error.strerror}.") from error
+        proto.ParseFromString(data)
     except DecodeError as error:
         if "MaxDepth" in str(error):
             raise UnsafeFileError(f"Refused {path.name}: its parts are nested deeper than any model's.") from error
@@ -64,6 +66,25 @@ def _parsed(path: Path) -> onnx.ModelProto:
     if not proto.ir_version or not proto.HasField("graph"):
         raise IntegrityError(f"{path.name} is no ONNX model: it has no graph. Fetch or export it again.")
     return proto
+
+
+def _bytes_in(path: Path) -> bytes:
+    """Returns the bytes of a file, if it is one and no larger than a model can be."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST:
+                return file.read()
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no file {path}. Give the path of an ONNX model.") from None
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}.") from error
+    if stat.S_ISREG(found.st_mode):
+        raise UnsafeFileError(
+            f"Refused {path.name}: it has {found.st_size:,} bytes, and an ONNX model {_LARGEST:,} at most; larger ones "
+            "keep their weights in another file."
+        )
+    raise IntegrityError(f"Expected an ONNX model; {path} is no file.")
 
 
 def _refuse_newer(proto: onnx.ModelProto, name: str) -> None:
@@ -140,7 +161,9 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             continue
         for attribute in nodes.pop().attribute:
             yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
-            for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),):
+            for sparse in (
+                *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors
+            ):  # fmt: skip
                 yield from (sparse.values, sparse.indices)
             graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
@@ -171,8 +194,15 @@ def _bytes_of(tensor: onnx.TensorProto, name: str) -> int | None:
 # --- weights in other files ---
 
 
-def _read_outside(tensor: onnx.TensorProto, folder: Path | None, name: str) -> None:
-    """Reads a tensor's bytes from the file beside the model that has them, into the model."""
+def _read_outside(tensor: onnx.TensorProto, folder: Path | None, name: str, taken: Counter[str]) -> None:
+    """Reads a tensor's bytes from the file beside the model that has them, into the model.
+
+    Args:
+        tensor: The weight.
+        folder: That of the model.
+        name: The model's.
+        taken: How many bytes were read of each file.
+    """
     told = {each.key: each.value for each in tensor.external_data}
     if folder is None:
         raise IntegrityError(
@@ -180,6 +210,25 @@ def _read_outside(tensor: onnx.TensorProto, folder: Path | None, name: str) -> N
             "file."
         )
     path = _place(folder, told.get("location", ""), tensor.name, name)
+    start, length = _span(tensor, told, name)
+    with _opened(path, name) as file:
+        size = os.fstat(file.fileno()).st_size
+        if start + length > size:
+            raise IntegrityError(
+                f"{name}: the weight {tensor.name!r} ends at byte {start + length:,} of {path.name!r}, which has only "
+                f"{size:,}. Fetch or export both again."
+            )
+        taken[str(path)] += length
+        if taken[str(path)] > _TIMES * size:
+            raise UnsafeFileError(f"Refused {name}: its weights are over {_TIMES} times as large as {path.name!r} is.")
+        file.seek(start)
+        tensor.raw_data = file.read(length)
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
+
+
+def _span(tensor: onnx.TensorProto, told: Mapping[str, str], name: str) -> tuple[int, int]:
+    """Returns where in its file a tensor begins, and how many bytes it has."""
     wanted = _bytes_of(tensor, name)
     try:
         start, length = int(told.get("offset", 0)), int(told.get("length", -1 if wanted is None else wanted))
@@ -190,6 +239,12 @@ def _read_outside(tensor: onnx.TensorProto, folder: Path | None, name: str) -> N
             f"{name}: the weight {tensor.name!r} of shape {tuple(tensor.dims)} should have {wanted} bytes; {length} are"
             " told."
         )
+    return start, length
+
+
+@contextlib.contextmanager
+def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Opens a file of weights, if it is one of its own."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
@@ -202,21 +257,13 @@ def _read_outside(tensor: onnx.TensorProto, folder: Path | None, name: str) -> N
             f"Refused {name}: its weights' file {path.name!r} cannot be opened: {error.strerror}."
         ) from error
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise UnsafeFileError(
                 f"Refused {name}: its weights' file {path.name!r} is no file of its own, but has another name "
                 "elsewhere or is no file at all. Copy it: the copy is accepted."
             )
-        if start + length > found.st_size:
-            raise IntegrityError(
-                f"{name}: the weight {tensor.name!r} ends at byte {start + length:,} of {path.name!r}, which has only "
-                f"{found.st_size:,}. Fetch or export both again."
-            )
-        file.seek(start)
-        tensor.raw_data = file.read(length)
-    del tensor.external_data[:]
-    tensor.ClearField("data_location")
+        yield file
 
 
 def _place(folder: Path, location: str, weight: str, name: str) -> Path:

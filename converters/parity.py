@@ -17,6 +17,11 @@ from onnx.reference import ReferenceEvaluator
 from zoo.errors import IntegrityError
 
 Array = NDArray[Any]
+# What onnxruntime says of an operator or a type that it lacks, rather than of a model that is wrong.
+_MISSING = (
+    *("NOT_IMPLEMENTED", "is not a registered function/op", "under development"),
+    *("can't be converted to MLDataType", "No corresponding Numpy type", "are not supported"),
+)
 
 
 def run_onnx(
@@ -41,8 +46,9 @@ def run_onnx(
         session = onnxruntime.InferenceSession(model, _options(weights or {}), providers=["CPUExecutionProvider"])
         runs = [session.run(list(outputs), dict(each)) for each in inputs]
     except Exception as error:  # onnxruntime's own kinds of errors are not public
-        # A file is what an export is to run in: there onnxruntime has the last word.
-        found = _run_by_reference(model, inputs, outputs) if isinstance(model, bytes) and not weights else None
+        # A file is what an export is to run in: there onnxruntime has the last word, as it has on what it finds wrong.
+        is_missing = any(each in str(error) for each in _MISSING)
+        found = _run_by_reference(model, inputs, outputs) if is_missing and isinstance(model, bytes) else None
         if found is None:
             reason = " ".join(str(error).split())[:400]
             raise IntegrityError(

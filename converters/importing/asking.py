@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 import onnx
-from onnx import numpy_helper
-from zoo.converters.importing.graph import Array, Graph, free_names
+from zoo.converters.importing.graph import Array, Graph, free_names, tensor_array
 
 _LARGEST = (1 << 31) - (1 << 24)  # bytes of weights in one message: protobuf ends at 2 GiB, and the graph takes some
 
@@ -34,7 +33,7 @@ def asked_model(proto: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> 
         asked.graph.initializer.extend(weights)
         return asked.SerializeToString(), {}
     asked.graph.initializer.extend(map(_stub, weights))
-    return asked.SerializeToString(), {each.name: numpy_helper.to_array(each) for each in weights}
+    return asked.SerializeToString(), {each.name: tensor_array(each) for each in weights}
 
 
 def _bytes(tensor: onnx.TensorProto) -> int:

@@ -29,16 +29,18 @@ class Builder:
     Attributes:
         node: The node that is being converted: layers are named after it.
         constants: The names of the node's inputs whose arrays no other node changes: what layers may share.
-        inputs: What goes into the model: where sizes that vary come from.
+        inputs: What goes into the model, by the names in ONNX: where sizes that vary come from.
         batch: The batch size that the file has fixed, and that is left open; None where there is no such.
+        notes: What was decided that another might decide otherwise, and how often.
     """
 
     def __init__(self, batch: int | None = None) -> None:
         self.batch = batch
         self.node = Node("", "", "model", (), ())
         self.constants: tuple[str, ...] = ()
-        self.inputs: Sequence[Tensor] = ()
+        self.inputs: Mapping[str, Tensor] = {}
         self.transpositions = 0
+        self.notes: Counter[str] = Counter()
         self._names: set[str] = set()
         self._shared: dict[Any, keras.Layer] = {}
         self._symbols = 0
@@ -49,8 +51,8 @@ class Builder:
     # --- names and sizes ---
 
     def name(self, suffix: str = "") -> str:
-        """Returns a name for a layer of the node: the node's own, without slashes, and not taken yet."""
-        wanted = re.sub(r"[^\w.:-]+", "_", self.node.name).strip("_") or "node"
+        """Returns a name for a layer of the node: the node's own as far as TensorFlow takes it, and free."""
+        wanted = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.node.name).strip("_.-") or "node"
         wanted = f"{wanted}_{suffix}" if suffix else wanted
         free, number = wanted, 1
         while free in self._names:
@@ -66,10 +68,15 @@ class Builder:
 
     def source(self, sizes: Sequence[Dim]) -> tuple[Tensor, dict[Dim, int]]:
         """Returns an input of the model that has all these sizes, and along which of its axes."""
-        for each in self.inputs:
+        for each in self.inputs.values():
             if all(size in each.dims for size in sizes):
                 return each, {size: each.dims.index(size) for size in sizes}
         raise Unsupported(f"no input has the sizes {', '.join(map(str, sizes))}, which vary")
+
+    def shapes_hint(self) -> str:
+        """Returns how to say the sizes of the model's inputs, as they would be written."""
+        shapes = {name: tuple(map(_told, range(each.rank), each.dims)) for name, each in self.inputs.items()}
+        return f"onnx_to_keras(..., shapes={shapes})"
 
     # --- layers and functions ---
 
@@ -163,10 +170,7 @@ class Builder:
     def numbers(self, array: Array) -> Array:
         """Returns an array if it is known; a size that varies cannot be computed with in a layer."""
         if not known(array):
-            raise Unsupported(
-                "it computes with sizes that vary. Say what they are: onnx_to_keras(..., shapes={'input': (1, 3, 224, "
-                "224)})"
-            )
+            raise Unsupported(f"it computes with sizes that vary. Say what they are: {self.shapes_hint()}")
         return np.asarray(array.astype(np.int64) if array.dtype == object else array)
 
     def _tensor(
@@ -274,6 +278,10 @@ class Builder:
             return self.layer(keras.layers.Reshape, x, target_shape=[int(each) for each in target[1:]], **kept)
         wanted = [int(each) if is_number(each) else _source(each, here) for each in target]
         if sum(each == -1 for each in wanted) > 1:
+            wanted = [
+                "0" if each == -1 and size == here[0] else each for each, size in zip(wanted, target, strict=True)
+            ]
+        if sum(each == -1 for each in wanted) > 1:
             raise Unsupported(f"it reshapes {x.dims} to {tuple(dims)}, and more than one of these sizes is not known")
         if any(isinstance(each, str) for each in wanted):
             return self.layer(ReshapeLike, x, target_shape=wanted, **kept)
@@ -327,6 +335,11 @@ class Builder:
 def _for_sizes(layout: Layout, dims: Sequence[Dim]) -> Layout:
     """Returns a layout without the order of elements along axes that have only one."""
     return Layout(layout.order, tuple(each for each in layout.shuffles if dims[each[0]] != 1))
+
+
+def _told(axis: int, size: Dim) -> int | None:
+    """Returns a size to write in an example: of what varies, the batch may do so, and another is a picture's side."""
+    return int(size) if is_number(size) else 224 if axis else None
 
 
 def _bare(value: Any) -> Any:

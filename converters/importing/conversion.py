@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,12 @@ import zoo.converters.importing.operators  # noqa: F401  declares them
 from zoo.converters.importing.builder import Builder
 from zoo.converters.importing.cuts import nearest_cut
 from zoo.converters.importing.folding import folded
-from zoo.converters.importing.graph import PATTERN, Graph, Info, Node, free_names
+from zoo.converters.importing.graph import ONNX, PATTERN, Graph, Info, Node, free_names
 from zoo.converters.importing.registry import known_operator
 from zoo.converters.importing.unsupported import Unsupported
 from zoo.converters.importing.values import Layout, Tensor, Value, symbol
 
-from zoo.errors import IntegrityError, UsageError
+from zoo.errors import IntegrityError, UsageError, ZooError
 
 # Operators to whose eyes axis 1 is the channels and what follows are places: what they read is held channels_last.
 _SPATIAL = {
@@ -53,12 +54,14 @@ class Converted:
         values: The outputs, and what else was wanted, by the names in ONNX.
         operators: How many nodes were converted, by their operators; those that were computed are among them.
         transpositions: How many were written.
+        notes: What was decided that another might decide otherwise, and how often.
     """
 
     inputs: dict[str, Tensor]
     values: dict[str, Tensor]
     operators: Counter[str]
     transpositions: int
+    notes: Counter[str]
 
 
 def convert_graph(
@@ -79,11 +82,24 @@ def convert_graph(
     builder = Builder(batch)
     layouts = {name: input_layout(graph, name, len(dims[name])) for name in graph.inputs}
     inputs = {name: _input(builder, name, info, dims[name], layouts[name]) for name, info in graph.inputs.items()}
-    builder.inputs = tuple(inputs.values())
+    builder.inputs = inputs
     walk = _Walk(graph, builder, {**graph.constants, **inputs})
-    walk.run(graph.nodes, keep=wanted)
+    with _channels_last():
+        walk.run(graph.nodes, keep=wanted)
     values = {name: _output(builder, name, walk.values[name], inputs) for name in wanted}
-    return Converted(inputs, values, Counter(node.operator for node in graph.nodes), builder.transpositions)
+    counts = Counter(node.operator for node in graph.nodes)
+    return Converted(inputs, values, counts, builder.transpositions, builder.notes)
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Lets layers hold pictures so, whatever their user has set for his own."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def _output(builder: Builder, name: str, value: Value, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -168,8 +184,10 @@ class _Walk:
                 found = known.converter(self.builder, node, *values)
         except Unsupported as error:
             raise IntegrityError(_refusal(self.graph, node, str(error))) from error
-        except ValueError as error:  # what Keras says of shapes and settings that it does not take
-            reason = f"it fails with {' '.join(str(error).split())[:400]!r}"
+        except Exception as error:  # of Keras, TensorFlow and Python: a node may ask for anything
+            if isinstance(error, (ZooError, MemoryError)):
+                raise
+            reason = f"it fails with {' '.join(f'{type(error).__name__}: {error}'.split())[:400]!r}"
             raise IntegrityError(_refusal(self.graph, node, reason)) from error
         outputs = found if isinstance(found, tuple) else (found,)
         for name, value in zip(node.outputs, outputs, strict=False):
@@ -194,6 +212,9 @@ def refuse_unknown(graph: Graph) -> None:
     """
     active = set(graph.inputs)
     for node in graph.nodes:
+        if loop := _loop(node):
+            reason = f"it is or has a {loop}, and how often that goes round is known when it runs"
+            raise IntegrityError(_refusal(graph, node, reason))
         if node.operator in ("Shape", "Size") or not active & {*node.inputs, *free_names(node)}:
             continue  # what depends on sizes alone is computed
         active |= set(node.outputs)
@@ -207,8 +228,17 @@ def refuse_unknown(graph: Graph) -> None:
             raise IntegrityError(_refusal(graph, node, reason))
 
 
+def _loop(node: Node) -> str | None:
+    """Returns the operator that goes round inside a node, or is the node itself; None where nothing does."""
+    if node.operator in ("Loop", "Scan") and node.domain == ONNX:
+        return node.operator
+    inner = [each for value in node.attributes.values() for each in (value if isinstance(value, list) else [value])]
+    nodes = (each for graph in inner if isinstance(graph, Graph) for each in graph.nodes)
+    return next((found for each in nodes if (found := _loop(each))), None)
+
+
 def _refusal(graph: Graph, node: Node, reason: str) -> str:
-    of = f" of operator set {node.version}" if node.version else ""
+    of = f" of operator set {node.opset}" if node.opset else ""
     cut = nearest_cut(graph, node)
     below = (
         f"What is below it can be converted: onnx_to_keras(..., until={cut.name!r})"

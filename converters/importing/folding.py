@@ -15,14 +15,15 @@ import onnx
 import sympy
 from onnx.reference import ReferenceEvaluator
 from zoo.converters.importing.graph import Array, Graph, Node
-from zoo.converters.importing.unsupported import HugeConstant
+from zoo.converters.importing.unsupported import HugeConstant, Unsupported
 from zoo.converters.importing.values import Tensor, Value, known, settled
 
 from zoo.errors import UnsafeFileError
 
-_LARGEST = 1 << 28  # elements of one constant that a graph may compute: 1 GiB of float32
+_LARGEST = 1 << 27  # elements of one constant that a graph may compute: 512 MiB of float32
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
-_GROWING = {"ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot", "EyeLike"}
+_NUMBERS = (int, float, np.number, np.bool_, sympy.Basic)
+_MULTIPLYING = {"MatMul", "Gemm", "Einsum", "Gather", "GatherND", "Conv", "ConvTranspose", "Compress"}
 
 
 def folded(node: Node, values: Sequence[Value | None]) -> tuple[Array, ...] | None:
@@ -38,6 +39,8 @@ def folded(node: Node, values: Sequence[Value | None]) -> tuple[Array, ...] | No
     if any(isinstance(each, Graph) for each in node.attributes.values()):
         return None
     arrays = [value if value is None else settled(np.asarray(value)) for value in values]
+    if any(array is not None and _has_texts(array) for array in arrays):
+        raise Unsupported("it computes with texts")
     if all(array is None or known(array) for array in arrays):
         _refuse_huge(node, arrays)
         return _evaluated(node, arrays)
@@ -46,13 +49,18 @@ def folded(node: Node, values: Sequence[Value | None]) -> tuple[Array, ...] | No
     return (settled(np.asarray(_SYMBOLIC[node.operator](node, *arrays), dtype=object)),)
 
 
+def _has_texts(array: Array) -> bool:
+    """Returns whether there is something in an array that sympy would read as a formula, and run."""
+    return array.dtype.kind in "USO" and not all(isinstance(each, _NUMBERS) for each in array.reshape(-1))
+
+
 def refuse_huge_constants(graph: Graph) -> None:
     """Refuses a graph that makes more of small constants than any model has, before anybody runs it.
 
     Raises:
         UnsafeFileError: It does.
     """
-    constants = dict(graph.constants)
+    constants, total = dict(graph.constants), 0
     for node in graph.nodes:
         if all(not name or name in constants for name in node.inputs):
             try:
@@ -62,6 +70,11 @@ def refuse_huge_constants(graph: Graph) -> None:
             except Exception:  # a fault of the graph, which whoever converts or runs it will tell of
                 arrays = None
             constants |= dict(zip(node.outputs, arrays or (), strict=False))
+            total += sum(array.size for array in arrays or ())
+            if total > _LARGEST:
+                raise UnsafeFileError(
+                    f"Refused the model: up to {node} it computes {total:,} constants, and {_LARGEST:,} are accepted."
+                )
 
 
 def _shape(node: Node, x: Tensor) -> Array:
@@ -91,17 +104,54 @@ def _evaluated(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
 
 
 def _refuse_huge(node: Node, arrays: Sequence[Array | None]) -> None:
-    if node.operator not in _GROWING:
-        return
-    sizes = [array.astype(object) for array in arrays if array is not None and array.dtype.kind in "iu"]
-    most = max((math.prod(int(each) for each in array.reshape(-1) if each > 0) for array in sizes), default=1)
-    if node.operator == "Range" and all(array is not None for array in arrays):
-        start, stop, step = (float(np.asarray(array).reshape(-1)[0]) for array in arrays[:3])
-        most = math.ceil((stop - start) / step) if step else 0
-    elif node.operator in ("Tile", "Pad", "Resize", "Upsample") and arrays[0] is not None:
-        most = max(most, 1) * arrays[0].size if node.operator == "Tile" else arrays[0].size
-    if most > _LARGEST:
-        raise HugeConstant(f"it makes a constant of {most:,} elements; more than {_LARGEST:,} are refused")
+    given = [array for array in arrays if array is not None]
+    count = _GROWING[node.operator](node, *arrays) if node.operator in _GROWING else _most(node, given)
+    if count > _LARGEST and count > max((array.size for array in given), default=0):
+        raise HugeConstant(f"it makes a constant of {count:,} elements; more than {_LARGEST:,} are refused")
+
+
+def _most(node: Node, arrays: Sequence[Array]) -> int:
+    """Returns how many elements come out at most: all, or every one of one array with every one of another."""
+    sizes = [array.size for array in arrays if array.size > 1]
+    return math.prod(sizes) if node.operator in _MULTIPLYING else sum(sizes)
+
+
+def _count(sizes: Array | None) -> int:
+    return math.prod(max(0, int(each)) for each in sizes.reshape(-1)) if sizes is not None else 1
+
+
+def _expanded_count(node: Node, x: Array, shape: Array) -> int:
+    rank = max(x.ndim, shape.size)
+    ours, wanted = [1] * (rank - x.ndim) + list(x.shape), [1] * (rank - shape.size) + [int(each) for each in shape]
+    return math.prod(map(max, ours, wanted))
+
+
+def _range_count(node: Node, *given: Array) -> int:
+    start, stop, step = (float(each.reshape(-1)[0]) for each in given)
+    return max(0, math.ceil((stop - start) / step)) if step else 0
+
+
+def _padded_count(node: Node, x: Array, pads: Array | None = None, *_: Array | None) -> int:
+    told = [int(each) for each in (node.get("pads", node.get("paddings", ())) if pads is None else pads)]
+    return math.prod(size + max(0, sum(sorted(told)[-2:])) for size in x.shape)
+
+
+def _resized_count(node: Node, x: Array, *given: Array | None) -> int:
+    scales = [float(each) for array in given if array is not None and array.dtype.kind == "f" for each in array]
+    sizes = [_count(array) for array in given if array is not None and array.dtype.kind in "iu"]
+    return max([math.ceil(x.size * math.prod(max(1.0, each) for each in (*scales, *node.get("scales", ())))), *sizes])
+
+
+_GROWING: dict[str, Callable[..., int]] = {
+    "ConstantOfShape": lambda node, shape: _count(shape),
+    "Expand": _expanded_count,
+    "Tile": lambda node, x, repeats: x.size * _count(repeats),
+    "Range": _range_count,
+    "Pad": _padded_count,
+    "Resize": _resized_count,
+    "Upsample": _resized_count,
+    "OneHot": lambda node, places, depth, *_: places.size * _count(depth),
+}
 
 
 # --- shapes with symbols ---
@@ -150,8 +200,15 @@ def _divide(node: Node, one: Array, other: Array) -> Array:
 
 
 def _quotient(one: Any, other: Any) -> Any:
-    exact = sympy.sympify(one) / sympy.sympify(other)
+    exact = _exact(one) / _exact(other)
     return exact if exact.is_integer else sympy.floor(exact)
+
+
+def _exact(number: Any) -> Any:
+    """Returns a number as sympy has it, which would run a text."""
+    if isinstance(number, sympy.Basic):
+        return number
+    return sympy.Integer(int(number)) if isinstance(number, (int, np.integer)) else sympy.Float(float(number))
 
 
 def _prod(node: Node, data: Array, axes: Array | None = None) -> Array:
@@ -169,6 +226,7 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Array]:
 _SYMBOLIC: dict[str, Callable[..., Any]] = {
     "Shape": lambda node, data: np.array(data.shape[slice(node.get("start", 0), node.get("end"))]),
     "Size": lambda node, data: np.array(data.size),
+    "Transpose": lambda node, data: np.transpose(data, node.get("perm")),
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,

@@ -15,11 +15,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from zoo.errors import IntegrityError
+from zoo.errors import IntegrityError, UnsafeFileError
 
 Array = NDArray[Any]
 ONNX = ""  # the name of ONNX's own domain; "ai.onnx" is the same
+_LARGEST = 1 << 28  # numbers of a weight of which only some are told: 1 GiB of float32
 _FEW = 64  # numbers: of a shape, of axes, and not yet of weights
+_NO_NAMES = {"", "?", "none", "unknown", "-1"}  # of sizes that vary: what exporters write where they have no name
 PATTERN = "zoo.pattern"  # the domain of nodes that stand for a pattern of others
 
 
@@ -35,6 +37,7 @@ class Node:
         outputs: The values that it writes; "" for one that is left out.
         attributes: Numbers, texts, arrays, lists of them, and `Graph`s.
         version: That of the operator: the operator set in which it last changed.
+        opset: The operator set of its domain that the model uses.
     """
 
     operator: str
@@ -44,6 +47,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    opset: int = 0
 
     def __str__(self) -> str:
         kind = self.operator if self.domain in (ONNX, PATTERN) else f"{self.domain}.{self.operator}"
@@ -124,16 +128,16 @@ def _graph(proto: onnx.GraphProto, opsets: Mapping[str, int], with_weights: bool
     constants = {}
     for tensor in proto.initializer:
         if with_weights:
-            constants[tensor.name] = numpy_helper.to_array(tensor)
+            constants[tensor.name] = tensor_array(tensor)
             tensor.ClearField("raw_data")
         elif math.prod(tensor.dims) <= _FEW:
-            constants[tensor.name] = numpy_helper.to_array(tensor)
+            constants[tensor.name] = tensor_array(tensor)
     for sparse in proto.sparse_initializer:
         constants[sparse.values.name] = _dense(sparse)
     names: set[str] = set()
     nodes = tuple(_node(each, opsets, names) for each in proto.node)
     inputs = {each.name: _info(each) for each in proto.input if each.name not in {*shapes, *constants}}
-    return Graph(nodes, inputs, {each.name: _info(each) for each in proto.output}, constants, shapes)
+    return Graph(nodes, inputs, {each.name: _info(each, is_output=True) for each in proto.output}, constants, shapes)
 
 
 def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], names: set[str]) -> Node:
@@ -141,9 +145,10 @@ def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], names: set[str]) -> 
     first = next((name for name in proto.output if name), proto.op_type)
     name = proto.name if proto.name and proto.name not in names else first
     names.add(name)
-    attributes = {each.name: _attribute(each, opsets) for each in proto.attribute}
+    attributes = {each.name: _attribute(each, opsets, name) for each in proto.attribute}
     version = _version(proto.op_type, domain, opsets.get(domain), name)
-    return Node(proto.op_type, domain, name, tuple(proto.input), tuple(proto.output), attributes, version)
+    opset = opsets.get(domain, 0)
+    return Node(proto.op_type, domain, name, tuple(proto.input), tuple(proto.output), attributes, version, opset)
 
 
 def _version(operator: str, domain: str, opset: int | None, name: str) -> int:
@@ -156,7 +161,7 @@ def _version(operator: str, domain: str, opset: int | None, name: str) -> int:
         return 0
 
 
-def _attribute(proto: onnx.AttributeProto, opsets: Mapping[str, int]) -> Any:
+def _attribute(proto: onnx.AttributeProto, opsets: Mapping[str, int], node: str) -> Any:
     kinds = onnx.AttributeProto
     match proto.type:
         case kinds.GRAPH:
@@ -164,33 +169,70 @@ def _attribute(proto: onnx.AttributeProto, opsets: Mapping[str, int]) -> Any:
         case kinds.GRAPHS:
             return [_graph(each, opsets) for each in proto.graphs]
         case kinds.TENSOR:
-            return numpy_helper.to_array(proto.t)
+            return tensor_array(proto.t, f"an attribute of node {node!r}")
         case kinds.SPARSE_TENSOR:
             return _dense(proto.sparse_tensor)
-    value = onnx.helper.get_attribute_value(proto)
+    try:
+        value = onnx.helper.get_attribute_value(proto)
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"The attribute {proto.name!r} of node {node!r} is of no kind that ONNX has. Export the model again."
+        ) from error
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, (int, float)):
         return value
+    if value is None:
+        raise IntegrityError(f"The attribute {proto.name!r} of node {node!r} has no value. Export the model again.")
     return [each.decode(errors="replace") if isinstance(each, bytes) else each for each in value]
 
 
+def tensor_array(tensor: onnx.TensorProto, what: str = "") -> Array:
+    """Returns a tensor's array.
+
+    Raises:
+        IntegrityError: It has not as many numbers as it says, or of no type.
+    """
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:  # of many kinds, by what is broken
+        raise IntegrityError(
+            f"{what or f'The weight {tensor.name!r}'} is damaged: {' '.join(str(error).split())[:200]}. "
+            "Fetch the model again, or export it anew."
+        ) from error
+
+
 def _dense(sparse: onnx.SparseTensorProto) -> Array:
-    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    values, indices = tensor_array(sparse.values), tensor_array(sparse.indices)
+    if any(each < 0 for each in sparse.dims) or math.prod(sparse.dims) > _LARGEST:
+        raise UnsafeFileError(
+            f"Refused the model: its weight {sparse.values.name!r} has the shape {tuple(sparse.dims)}."
+        )
     whole = np.zeros(list(sparse.dims), values.dtype)
-    if indices.ndim == 1:
+    flat = indices.ndim == 1
+    limits = np.array(whole.size if flat else whole.shape)
+    if len(indices) != values.size or (indices < 0).any() or (indices >= limits).any():
+        raise IntegrityError(f"The weight {sparse.values.name!r} is damaged: it has numbers outside of its shape.")
+    if flat:
         whole.reshape(-1)[indices] = values
     else:
         whole[tuple(indices.T)] = values
     return whole
 
 
-def _info(proto: onnx.ValueInfoProto) -> Info:
+def _info(proto: onnx.ValueInfoProto, is_output: bool = False) -> Info:
     tensor = proto.type.tensor_type
+    if is_output and proto.type.WhichOneof("value") is None:
+        return Info("", None)  # what an operator that nobody knows puts out
     if not proto.type.HasField("tensor_type"):
         kind = proto.type.WhichOneof("value") or "nothing"
         raise IntegrityError(f"Expected tensors to go into and come out of the model; {proto.name!r} is a {kind}.")
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    except KeyError:
+        raise IntegrityError(
+            f"{proto.name!r}, which goes into or comes out of the model, is of an unknown type, {tensor.elem_type}."
+        ) from None
     if not tensor.HasField("shape"):
         return Info(dtype, None)
     return Info(dtype, tuple(_dim(each) for each in tensor.shape.dim))
@@ -199,4 +241,4 @@ def _info(proto: onnx.ValueInfoProto) -> Info:
 def _dim(proto: onnx.TensorShapeProto.Dimension) -> int | str | None:
     if proto.HasField("dim_value"):
         return int(proto.dim_value) if proto.dim_value > 0 else None
-    return proto.dim_param or None
+    return None if proto.dim_param.lower() in _NO_NAMES else proto.dim_param

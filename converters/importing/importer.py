@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from zoo.converters.importing.conversion import Converted, convert_graph, refuse
 from zoo.converters.importing.cuts import graph_below
 from zoo.converters.importing.folding import refuse_huge_constants
 from zoo.converters.importing.graph import Array, Graph, graph_of
+from zoo.converters.importing.measuring import refuse_huge_values
 from zoo.converters.importing.patterns import PATTERNS
 from zoo.converters.importing.probing import probes, random_inputs
 from zoo.converters.importing.rewriting import rewritten
@@ -52,8 +54,9 @@ def onnx_to_keras(
 ) -> tuple[keras.Model, ConversionReport]:
     """Returns an ordinary functional model of Keras that computes what a model of ONNX computes, and how well.
 
-    Pictures go in and come out `channels_last`; everything else as ONNX has it. Layers are named after the nodes. A
-    batch size that is fixed becomes open where that changes nothing.
+    Pictures go in and come out `channels_last`, and so does what has channels where pictures have them; all else is as
+    ONNX has it. The report's `layouts` say which. Layers are named after the nodes. A batch size that is fixed becomes
+    open where that changes nothing.
 
     Args:
         model: The model, or the path of its file.
@@ -80,25 +83,43 @@ def onnx_to_keras(
     refuse_huge_constants(sketch)
     wanted = [*outputs, *probes(sketch, outputs)]
     judged = _judged(proto, sketch, dims, wanted, examples)
-    title = name or "".join(each if each.isalnum() else "_" for each in proto.graph.name).strip("_") or "model"
+    title = name or re.sub("[^A-Za-z0-9_]+", "_", proto.graph.name).strip("_") or "model"
     graph = rewritten(graph_below(graph_of(proto), wanted), wanted, PATTERNS)
     del proto
-    failure: ZooError | None = None
+    batch, failures = _fixed_batch(dims), list[ZooError]()
     for given, expected, tried in _attempts(dims, judged, outputs):
         try:
-            converted = convert_graph(graph, wanted, tried, None if tried is dims else _fixed_batch(dims))
+            converted = convert_graph(graph, wanted, tried, None if tried is dims else batch)
             errors = _errors(converted, given, expected)
             _refuse_unlike(errors, limit)
         except ZooError as error:
-            failure = error
+            failures.append(error)
             continue
-        return _model(converted, outputs, title), _report(converted, errors, outputs)
-    assert failure is not None
-    raise failure
+        notes = _notes(converted, batch if tried is dims else None, failures, expected)
+        return _model(converted, outputs, title), _report(converted, errors, outputs, notes)
+    raise failures[-1]
+
+
+def _notes(
+    converted: Converted, batch: int | None, failures: Sequence[ZooError], expected: Mapping[str, Array]
+) -> tuple[str, ...]:
+    """Returns what was decided, for people: how often where it is more than once."""
+    found = [f"{text[0].upper()}{text[1:]} ({count} times)." for text, count in converted.notes.items()]
+    if batch is not None:
+        reason = f" With another: {failures[0]}" if failures else " Nothing shows that another would do."
+        found.append(f"The batch size stays {batch}, as the file has it.{reason}")
+    for name, array in expected.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            found.append(
+                f"On random input {name!r} is not finite, and tells little. Give better ones: examples={{...}}"
+            )
+    return tuple(found)
 
 
 def _outputs(graph: Graph, until: str | None) -> list[str]:
     if until is None:
+        if not graph.outputs:
+            raise IntegrityError("Nothing comes out of the model. Export it again.")
         return list(graph.outputs)
     found = [node for node in graph.nodes if node.name == until] or [n for n in graph.nodes if until in n.outputs]
     if not found:
@@ -122,11 +143,33 @@ def _judged(
         raise UsageError(
             f"Expected examples for {', '.join(map(repr, graph.inputs))}; got {', '.join(map(repr, examples))}."
         )
-    given = [dict(examples)] if examples is not None else [random_inputs(graph, dims, seed) for seed in (0, 1)]
-    if examples is None and _fixed_batch(dims) is None:
-        given = given[:1]
-    data, weights = asked_model(proto, graph, wanted)
-    return Judged(tuple(zip(given, run_onnx(data, given, wanted, weights), strict=True)))
+    data, weights = None, None
+    failure: IntegrityError | None = None
+    for given in _questions(graph, dims, examples):
+        refuse_huge_values(proto, graph, given[0])
+        if data is None:
+            data, weights = asked_model(proto, graph, wanted)
+        try:
+            return Judged(tuple(zip(given, run_onnx(data, given, wanted, weights), strict=True)))
+        except IntegrityError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def _questions(graph: Graph, dims: Dims, examples: Mapping[str, Array] | None) -> Iterator[list[dict[str, Array]]]:
+    """Yields what the original may be asked, the best first; it may refuse what was made up.
+
+    Of a fixed batch it is asked twice: that several runs are one run of the result shows that the batch may be open.
+    """
+    is_fixed = _fixed_batch(dims) is not None
+    if examples is not None:
+        if is_fixed:
+            yield [dict(examples), random_inputs(graph, dims, 1)]
+        yield [dict(examples)]
+        return
+    for equal in (False, True):
+        yield [random_inputs(graph, dims, seed, equal) for seed in ((0, 1) if is_fixed else (0,))]
 
 
 def _fixed_batch(dims: Dims) -> int | None:
@@ -145,7 +188,8 @@ def _attempts(
     """
     batch = _fixed_batch(dims)
     first = judged.runs[0]
-    if batch is not None and all(each.ndim and len(each) == batch for each in first[1].values()):
+    is_proof = len(judged.runs) > 1 and all(each.ndim and len(each) == batch for each in first[1].values())
+    if batch is not None and is_proof:
         yield *judged.together(), {name: [OPEN_BATCH, *sizes[1:]] for name, sizes in dims.items()}
     yield *first, dims
 
@@ -181,7 +225,9 @@ def _model(converted: Converted, outputs: Sequence[str], title: str) -> keras.Mo
     return keras.Model(ins[0] if len(ins) == 1 else ins, outs[0] if len(outs) == 1 else outs, name=title)
 
 
-def _report(converted: Converted, errors: Mapping[str, float], outputs: Sequence[str]) -> ConversionReport:
+def _report(
+    converted: Converted, errors: Mapping[str, float], outputs: Sequence[str], notes: tuple[str, ...]
+) -> ConversionReport:
     model = _model(converted, outputs, "counted")
     held = {**converted.inputs, **{name: converted.values[name] for name in outputs}}
     return ConversionReport(
@@ -192,4 +238,5 @@ def _report(converted: Converted, errors: Mapping[str, float], outputs: Sequence
         error=max(errors.values()),
         errors=dict(errors),
         layouts={name: value.layout.order for name, value in held.items()},
+        notes=notes,
     )

@@ -63,7 +63,7 @@ def positions(xp: Any, rule: Rule, places: Any, size: Any, out: Any, scale: Any,
     """
     if scale is None:
         if rule.coordinates == "asymmetric":
-            return places * size / out  # as near to halves as can be
+            return _quotient(xp, places, size, out, rule.mode == "nearest")
         scale = out / size
     centred = (places + 0.5) / scale - 0.5
     span, is_one = xp.maximum(out - 1.0, 1.0), out <= 1
@@ -85,6 +85,28 @@ def positions(xp: Any, rule: Rule, places: Any, size: Any, out: Any, scale: Any,
         case "asymmetric":
             return places / scale
     raise ValueError(f"Expected a mode of coordinates that is known; got {rule.coordinates!r}.")
+
+
+def _quotient(xp: Any, places: Any, size: Any, out: Any, only_halves: bool) -> Any:
+    """Returns places * size / out, in whole numbers as far as it decides what is nearest.
+
+    TensorFlow compiles a product and a quotient in another order than they are written, and what is halfway moves.
+
+    Args:
+        xp: NumPy or `keras.ops`.
+        places: Numbers from 0 on.
+        size: That of the input.
+        out: That of the result.
+        only_halves: Whether it only counts on which side of the middle between two places a position is.
+    """
+    places, size, out = (each.astype(np.int32) if xp is np else xp.cast(each, "int32") for each in (places, size, out))
+    whole, rest = places * size // out, places * size % out
+    if only_halves:
+        side = xp.where(2 * rest == out, 0.5, xp.where(2 * rest < out, 0.25, 0.75))
+        rest, out = xp.where(rest == 0, 0.0, side), 1
+    if xp is np:
+        return (whole + rest / out).astype(np.float32)
+    return xp.cast(whole, "float32") + xp.cast(rest, "float32") / xp.cast(out, "float32")
 
 
 def nearest(xp: Any, rounding: str, at: Any, scale: Any) -> Any:

@@ -108,3 +108,29 @@ def test_a_kernel_that_is_computed_is_refused() -> None:
     for operator in ("Conv", "ConvTranspose"):
         with pytest.raises(IntegrityError, match="is no weight"):
             convert(graph([node(operator, "x w")], {"x": (2, 3, 5, 7), "w": (3, 3, 2, 2)}))
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+def test_a_transposed_convolution_whose_steps_are_longer_than_its_kernel(auto_pad: str, tmp_path: Path) -> None:
+    made = node("ConvTranspose", "x w", strides=[3, 4], auto_pad=auto_pad)
+    model, _ = convert(graph([made], {"x": ("n", 6, 5, 7)}, w=rand(6, 4, 1, 3)), tmp_path)
+    assert model.output_shape == (None, 13, 27, 4)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sizes"),
+    [
+        ({"strides": [2, 3], "dilations": [2, 1], "pads": [2, 1, 0, 1]}, ("n", 4, 8, 9)),
+        ({"strides": [2, 2], "dilations": [2, 2], "group": 4}, ("n", 4, 7, 6)),
+    ],
+)
+def test_steps_and_dilations_together(attributes: Any, sizes: Any, tmp_path: Path) -> None:
+    w = rand(8, 4 // attributes.get("group", 1), 3, 2)
+    model, _ = convert(graph([node("Conv", "x w b", **attributes)], {"x": sizes}, w=w, b=rand(8)), tmp_path)
+    assert kinds(model)[-1] == "GetItem"
+    assert len(model.trainable_weights) == 2
+
+
+def test_steps_over_places_of_volumes_begin_where_onnx_begins(tmp_path: Path) -> None:
+    made = node("Conv", "x w", strides=[3, 3, 3], auto_pad="SAME_UPPER")
+    convert(graph([made], {"x": ("n", 2, 3, 4, 3)}, w=rand(3, 2, 3, 3, 1)), tmp_path)

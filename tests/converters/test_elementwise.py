@@ -201,3 +201,24 @@ def test_a_mask_does_not_train() -> None:
     )
     assert kinds(model) == ["Scale", "Offset"]
     assert not model.trainable_weights
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sum", "Mean"])
+@pytest.mark.parametrize(
+    ("sizes", "axes"),
+    [(("n", 2), [1]), (("n", 2, 2, 2), [1, 3]), (("n", 3, 8, 8), [1, 2]), ((2, 2, 2), [1, 2]), (("n", 8, 1), [1])],
+)
+def test_what_is_added_is_not_taken_for_a_bias_along_another_axis(
+    operator: str, sizes: Any, axes: list[int], tmp_path: Path
+) -> None:
+    """Keras' own `add` does so where what is long along one axis is as long as the channels by chance."""
+    nodes = [node("ReduceMean", "x", "m", axes=axes), node(operator, "x m", "a"), node(operator, "m x", "b")]
+    if operator != "Add":
+        nodes.append(node(operator, "a m b"))
+    convert(graph([*nodes, node("Sub", "a b", "z")], {"x": sizes}, outputs="z" if operator == "Add" else "y"), tmp_path)
+    convert(graph(nodes[:2], {"x": sizes}, outputs="a"), tmp_path)
+
+
+def test_an_array_of_whole_numbers_is_added_along_its_own_axis() -> None:
+    array = np.arange(4).reshape(4, 1)
+    convert(graph([node("Add", "x a")], {"x": ("n", 4, 4)}, types={"x": "int64"}, a=array))

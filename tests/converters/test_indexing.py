@@ -217,3 +217,23 @@ def test_places_of_pictures_are_gathered_where_they_lie_for_any_batch() -> None:
 
     assert report.transpositions == 0
     assert model.output_shape == (None, 2, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "step"), [(0, 1000, 1), (2, 5, 1), (-1000, -2, 1), (5, 0, -1), (-2, -FAR, -2), (FAR, 1, -1)]
+)
+def test_slices_of_an_axis_that_varies_may_reach_beyond_it(start: int, stop: int, step: int) -> None:
+    nodes = [node("Slice", "x a b c d", "s"), node("Reshape", "s r")]
+    arrays = {"a": ints(start), "b": ints(stop), "c": ints(1), "d": ints(step), "r": ints(0, -1)}
+    model, _ = convert(graph(nodes, {"x": ("n", "t", 4)}, **arrays))
+    for length in (3, 8):
+        x = rand(2, length, 4)
+        np.testing.assert_array_equal(model(x), x[:, start : None if stop == -FAR else stop : step].reshape(2, -1))
+
+
+def test_a_diagonal_that_may_lie_outside_is_refused() -> None:
+    convert(graph([node("Trilu", "x k")], {"x": ("n", 4)}, k=np.int64(-1)))
+    with pytest.raises(IntegrityError, match="diagonal -7 may lie outside"):
+        convert(graph([node("Trilu", "x k")], {"x": ("n", 4)}, k=np.int64(-7)))
+    model, _ = convert(graph([node("Trilu", "x k")], {"x": (3, 4)}, k=np.int64(-7)))
+    assert model.output_shape == (3, 4)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -237,3 +238,125 @@ def varint(number: int) -> bytes:
         found.append(number & 127 | 128)
         number >>= 7
     return bytes([*found, number])
+
+
+def test_a_text_is_no_formula_to_compute_with(tmp_path: Path) -> None:
+    """SymPy would run it."""
+    canary = tmp_path / "canary"
+    nodes = [helper.make_node("Div", ["s", "t"], ["d"]), helper.make_node("Cast", ["d"], ["c"], to=1)]
+    model = small([*nodes, helper.make_node("Mul", ["x", "c"], ["y"])])
+    for name, text in (("s", f"__import__('pathlib').Path({str(canary)!r}).touch()"), ("t", "1")):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([text], object), name))
+
+    with pytest.raises(IntegrityError):
+        onnx_to_keras(model)
+    assert not canary.exists()
+
+
+BROKEN: dict[str, Callable[[onnx.ModelProto], Any]] = {
+    "a weight with fewer numbers than its shape": lambda m: m.graph.initializer.append(
+        TensorProto(name="v", dims=[3], data_type=1, float_data=[1, 2])
+    ),
+    "a large weight without any": lambda m: m.graph.initializer.append(
+        TensorProto(name="v", dims=[1 << 30], data_type=1)
+    ),
+    "a weight of no type": lambda m: m.graph.initializer.append(
+        TensorProto(name="v", dims=[1], data_type=99, float_data=[1])
+    ),
+    "texts that are none": lambda m: m.graph.initializer.append(
+        TensorProto(name="v", dims=[1], data_type=8, string_data=[b"\xff\xfe"])
+    ),
+    "an input of no type": lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 99),
+    "an attribute without a value": lambda m: m.graph.node[0].attribute.add(name="alpha"),
+    "no outputs": lambda m: m.graph.ClearField("output"),
+    "two writers of one value": lambda m: m.graph.node.append(helper.make_node("Relu", ["x"], ["y"], "twice")),
+    "a sparse weight outside its shape": lambda m: m.graph.sparse_initializer.append(
+        onnx.SparseTensorProto(
+            values=TensorProto(name="v", dims=[1], data_type=1, float_data=[1]),
+            indices=TensorProto(name="i", dims=[1], data_type=7, int64_data=[5]), dims=[3],
+        )
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_is_broken_in_a_model_is_said(what: str) -> None:
+    model = small()
+    BROKEN[what](model)
+    if len(model.graph.initializer) + len(model.graph.sparse_initializer) > 1:  # something must want it
+        model.graph.node[0].input[1] = "z"
+        model.graph.node.insert(0, helper.make_node("Mul", ["w", "v"], ["z"]))
+
+    with pytest.raises(IntegrityError, match=r"\.$|\)$"):
+        onnx_to_keras(model)
+
+
+def test_pictures_are_channels_last_whatever_is_set() -> None:
+    kernel = numpy_helper.from_array(np.ones((4, 3, 2, 2), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("GlobalAveragePool", ["c"], ["y"])], "net",
+        [helper.make_tensor_value_info("x", 1, ["n", 3, 6, 6])], [helper.make_tensor_value_info("y", 1, None)],
+        [kernel],
+    )  # fmt: skip
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model, _ = onnx_to_keras(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+        assert keras.config.image_data_format() == "channels_first"
+    finally:
+        keras.config.set_image_data_format(before)
+
+    assert model.input_shape == (None, 6, 6, 3)
+    assert model.layers[1].data_format == "channels_last"
+
+
+def test_a_loop_is_refused_before_anybody_goes_round(tmp_path: Path) -> None:
+    """2^60 times, over constants: onnxruntime would."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["more"]), helper.make_node("Identity", ["v"], ["out"])], "body",
+        [helper.make_tensor_value_info(n, t, []) for n, t in (("i", 7), ("c", 9), ("v", 1))],
+        [helper.make_tensor_value_info(n, t, []) for n, t in (("more", 9), ("out", 1))],
+    )  # fmt: skip
+    model = small(
+        [
+            helper.make_node("Loop", ["many", "yes", "one"], ["z"], "round", body=body),
+            helper.make_node("Mul", ["x", "z"], ["y"]),
+        ]
+    )
+    for name, array in {"many": np.int64(1 << 60), "yes": np.True_, "one": np.float32(1)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+
+    with pytest.raises(IntegrityError, match=r"'round' \(Loop\) of operator set 17.*known when it runs"):
+        onnx_to_keras(model)
+
+
+def test_constants_that_double_again_and_again_are_refused() -> None:
+    nodes = [helper.make_node("Concat", [f"c{n}"] * 2, [f"c{n + 1}"], axis=0) for n in range(30)]
+    last = [helper.make_node("ReduceSum", ["c30"], ["s"]), helper.make_node("Add", ["x", "s"], ["y"])]
+    model = small([*nodes, *last])
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(64, np.float32), "c0"))
+
+    with pytest.raises(UnsafeFileError):
+        onnx_to_keras(model)
+
+
+def test_one_file_of_weights_is_not_many(tmp_path: Path) -> None:
+    path = outside(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    for number in range(9):
+        model.graph.initializer.add().CopyFrom(model.graph.initializer[0])
+        model.graph.initializer[-1].name = f"w{number}"
+    path.write_bytes(model.SerializeToString())
+
+    with pytest.raises(UnsafeFileError, match=r"4 times as large as 'w\.bin'"):
+        read_onnx(path)
+
+
+def test_what_is_no_file_or_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(IntegrityError, match="is no file"):
+        read_onnx(tmp_path / "pipe.onnx")
+    with (tmp_path / "huge.onnx").open("wb") as file:
+        file.truncate(100 << 30)  # takes no place on the disk
+    with pytest.raises(UnsafeFileError, match="2,147,483,647 at most"):
+        read_onnx(tmp_path / "huge.onnx")

@@ -64,7 +64,7 @@ def test_a_pool_is_a_layer_of_keras_where_that_is_exact(made: Any, sizes: Any, e
 
     assert kinds(model) == expected.split()
     assert report.transpositions == 0
-    assert report.error <= 1e-6
+    assert report.error <= 1e-5  # float32; means of thousands of numbers nearly cancel
 
 
 @pytest.mark.parametrize("kind", ["float64", "int8", "uint8"])

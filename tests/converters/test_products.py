@@ -133,3 +133,19 @@ def test_the_operator_attention(masked: bool, tmp_path: Path) -> None:
     arrays = {"m": np.random.default_rng(0).integers(0, 2, (5, 7)).astype(bool)} if masked else {}
     _, report = convert(graph([made], inputs, 23, **arrays), tmp_path)
     assert report.transpositions == 0
+
+
+@pytest.mark.parametrize("columns", [4, 5, 9])
+def test_the_bias_of_a_product_along_another_axis_than_the_last_stays_there(columns: int, tmp_path: Path) -> None:
+    nodes = [CONV, node("MatMul", "c k", "m"), node("Add", "m b")]
+    model, report = convert(graph(nodes, X, w=W, k=rand(7, columns), b=rand(columns)), tmp_path)
+    assert kinds(model) == ["Conv2D", "EinsumDense", "Offset"]
+    assert report.transpositions == 0
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_to_as_many_keys_as_are_told(causal: int, tmp_path: Path) -> None:
+    made = node("Attention", "q k v m _ _ l", is_causal=causal)
+    inputs = {"q": (2, 3, 4, 8), "k": (2, 3, 6, 8), "v": (2, 3, 6, 5), "l": (2,)}
+    examples = {name: rand(*sizes, seed=len(name)) for name, sizes in inputs.items()} | {"l": np.array([5, 4])}
+    convert(graph([made], inputs, 24, types={"l": "int64"}, m=rand(4, 6)), examples=examples)

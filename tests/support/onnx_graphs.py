@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from zoo.converters import onnx_to_keras
+from zoo.converters.parity import relative_error
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +49,10 @@ def graph(
 
 
 def convert(model: onnx.ModelProto, tmp_path: Path | None = None, **options: Any) -> tuple[keras.Model, Any]:
-    """Returns what a graph becomes, which onnxruntime has judged; saved and loaded it must compute the same."""
+    """Returns what a graph becomes, which onnxruntime has judged.
+
+    Saved and loaded it must compute the same; compiled, as for training, it may round otherwise.
+    """
     converted, report = onnx_to_keras(model, **options)
     if tmp_path is not None:
         converted.save(tmp_path / "net.keras")
@@ -56,7 +61,16 @@ def convert(model: onnx.ModelProto, tmp_path: Path | None = None, **options: Any
         x = x if len(x) > 1 else x[0]
         for one, other in zip(*(keras.tree.flatten(each(x)) for each in (converted, loaded)), strict=True):
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+        for one, other in zip(
+            *(keras.tree.flatten(each) for each in (converted(x), compiled(converted, x))), strict=True
+        ):
+            assert relative_error(np.asarray(other), np.asarray(one)) < 1e-5
     return converted, report
+
+
+def compiled(model: keras.Model, x: Any) -> Any:
+    """Returns what a model computes as TensorFlow compiles it, which is how it trains and predicts."""
+    return tf.function(lambda each: model(each, training=False))(x)
 
 
 def kinds(model: keras.Model) -> list[str]:

@@ -17,7 +17,7 @@ from zoo.converters.importing.operators.products import multiplied
 from zoo.converters.importing.operators.shaping import reshaped
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Array, Tensor, Value, is_number
+from zoo.converters.importing.values import Tensor, Value, is_number
 
 
 @operator("Attention", newest=25)
@@ -33,8 +33,6 @@ def attention(
     lengths: Value | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Returns what heads make of values, the keys and values with those of the past, and the scores, as asked."""
-    if lengths is not None:
-        raise Unsupported("how long its sequences are is computed from the input")
     like = next(each for each in (query, key, value) if isinstance(each, Tensor))
     is_flat = rank_of(query) == 3
     q, k, v = (b.tensor(each, like) for each in (query, key, value))
@@ -47,7 +45,7 @@ def attention(
     present_key, present_value, groups = k, v, int(q.dims[1]) // int(k.dims[1])
     k, v = (_repeated(b, each, groups) for each in (k, v))
     past = 0 if past_key is None else past_key.dims[2] if isinstance(past_key, Tensor) else np.shape(past_key)[2]
-    out, scores = _attended(b, node, q, k, v, mask, past)
+    out, scores = _attended(b, node, q, k, v, mask, past if lengths is None else b.tensor(lengths, like))
     if is_flat:
         out = _transposed(out)
         out = reshaped(b, out, [*out.dims[:2], out.dims[2] * out.dims[3]])
@@ -102,8 +100,7 @@ def _attended(
 def _masked(b: Builder, node: Node, scores: Tensor, mask: Value | None, past: Any) -> tuple[Tensor, bool]:
     """Returns scores that are -inf where nothing is to be seen, and whether there may be such places."""
     low, hidden = np.asarray(-np.inf, scores.dtype), False
-    visible = _window(node, scores, past)
-    if visible is not None:
+    for visible in _windows(b, node, scores, past):
         scores, hidden = combined(b, ops.where, visible, scores, low, suffix="window"), True
     if mask is None:
         return scores, hidden
@@ -117,17 +114,27 @@ def _masked(b: Builder, node: Node, scores: Tensor, mask: Value | None, past: An
     return combined(b, ops.add, scores, mask, suffix="masked"), True
 
 
-def _window(node: Node, scores: Tensor, past: Any) -> Array | None:
-    """Returns which keys each query may see; None where it may see all."""
+def _windows(b: Builder, node: Node, scores: Tensor, past: Any) -> list[Value]:
+    """Returns which keys each query may see: up to as many as are filled, where `past` tells that of each example."""
     left, right = node.get("left_window_size", -1), node.get("right_window_size", -1)
     if node.get("is_causal", 0):
         right = 0
-    if left < 0 and right < 0:
-        return None
-    if not all(map(is_number, (*scores.dims[2:], past))):
+    is_padded = isinstance(past, Tensor)
+    if left < 0 and right < 0 and not is_padded:
+        return []
+    if not all(map(is_number, scores.dims[2:] if is_padded else (*scores.dims[2:], past))):
         raise Unsupported(
             "it hides what comes later in sequences whose lengths vary. Say how long they are (shapes=...)"
         )
-    queries = np.arange(int(scores.dims[2]))[:, None] + int(past)
-    keys = np.arange(int(scores.dims[3]))[None]
-    return (keys <= queries + right if right >= 0 else True) & (keys >= queries - left if left >= 0 else keys >= 0)
+    queries, keys = (np.arange(int(each), dtype=np.int64) for each in scores.dims[2:])
+    ahead = keys[None] - queries[:, None]  # how far a key is ahead of a query
+    if not is_padded:
+        ahead = ahead - int(past)
+        return [(ahead <= right if right >= 0 else True) & (ahead >= -left if left >= 0 else keys >= 0)]
+    filled = reshaped(b, cast(b, past, "int64"), [past.dims[0], 1, 1, 1])
+    found: list[Value] = [combined(b, ops.less, keys, filled, suffix="is_filled")]
+    if right >= 0:
+        found.append(combined(b, ops.less_equal, ahead + len(queries) - right, filled, suffix="is_past"))
+    if left >= 0:
+        found.append(combined(b, ops.greater_equal, ahead + len(queries) + left, filled, suffix="is_near"))
+    return found

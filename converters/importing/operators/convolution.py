@@ -11,6 +11,8 @@ from keras import layers
 from zoo.converters.importing.builder import Builder
 from zoo.converters.importing.graph import PATTERN, Node
 from zoo.converters.importing.map_layers import Spread
+from zoo.converters.importing.operators.indexing import cut
+from zoo.converters.importing.operators.operands import sized
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
 from zoo.converters.importing.values import Array, Layout, Tensor, Value, is_number
@@ -36,6 +38,10 @@ def conv(b: Builder, node: Node, x: Tensor, w: Value, bias: Value | None = None)
     strides = node.get("strides") or [1] * places
     dilations = node.get("dilations") or [1] * places
     x, padding = padded(b, node, b.channels_last(x), w.shape[2:], strides, dilations)
+    x = sized(b, x, 1, channels * groups)
+    if _is_thinned(strides, dilations):
+        every = replace(node, attributes={"group": groups, "dilations": dilations})
+        return _thinned(b, conv(b, every, x, w, bias), strides)
     settings: dict[str, Any] = {"kernel_size": w.shape[2:], "strides": strides, "padding": padding}
     settings["dilation_rate"] = dilations
     weights = {} if bias is None else {"bias": b.numbers(bias)}
@@ -81,6 +87,21 @@ def _is_plain(strides: Sequence[int], dilations: Sequence[int]) -> bool:
     return len(set(strides)) == 1 and (max(strides) == 1 or max(dilations) == 1)
 
 
+def _is_thinned(strides: Sequence[int], dilations: Sequence[int]) -> bool:
+    """Returns whether a convolution goes on in steps, over places that lie apart: Keras does one of both."""
+    return max(strides) > 1 and max(dilations) > 1
+
+
+def _thinned(b: Builder, x: Tensor, strides: Sequence[int]) -> Tensor:
+    """Returns every so many places of feature maps, along each axis."""
+    parts = {axis: slice(None, None, step) for axis, step in enumerate(strides, start=2) if step > 1}
+    steps = (1, 1, *strides)
+    sizes = [-(-int(each) // step) if is_number(each) else None for each, step in zip(x.dims, steps, strict=True)]
+    return cut(
+        b, x, parts, [each if step == 1 else size for each, size, step in zip(x.dims, sizes, steps, strict=True)]
+    )
+
+
 def padded(
     b: Builder, node: Node, x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[Tensor, str]:
@@ -88,12 +109,15 @@ def padded(
     spatial = x.dims[2:]
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
     kind = node.get("auto_pad", "NOTSET")
-    if kind == "SAME_UPPER":
+    # TensorFlow begins elsewhere where it steps over places of volumes.
+    is_exact = len(kernel) < 3 or all(size >= step for size, step in zip(extents, strides, strict=True))
+    has_same = is_exact and not _is_thinned(strides, dilations)
+    if kind == "SAME_UPPER" and has_same:
         return x, "same"
     before, after = pads_of(node, spatial, extents, strides)
     if not any(before) and not any(after):
         return x, "valid"
-    if all(
+    if has_same and all(
         same_pads(size, extent, stride) == (low, high)
         for size, extent, stride, low, high in zip(spatial, extents, strides, before, after, strict=True)
     ):
@@ -161,7 +185,7 @@ def conv_transpose(b: Builder, node: Node, x: Tensor, w: Value, bias: Value | No
     strides = node.get("strides") or [1] * places
     dilations = node.get("dilations") or [1] * places
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(w.shape[2:], dilations, strict=True)]
-    x, cuts = b.channels_last(x), _cuts(node, x.dims[2:], extents, strides)
+    x, cuts = sized(b, b.channels_last(x), 1, w.shape[0]), _cuts(node, x.dims[2:], extents, strides)
     if groups > 1 or max(dilations) > 1:
         return _spread(b, node, x, w, bias, cuts)
     x, cuts = _widened(b, x, cuts, strides)
@@ -201,7 +225,8 @@ def _cuts(node: Node, spatial: Sequence[Any], extents: Sequence[int], strides: S
             total += stride * int(spatial[axis]) - wanted[axis - places]
         low, high = max(0, total) // 2, max(0, total) - max(0, total) // 2
         before, after = (low, high) if kind == "SAME_UPPER" else (high, low)
-        found.append((before, after + min(0, total) - more[axis]))
+        short = min(0, total) if wanted else 0  # by sizes that are told; "same" leaves what is shorter than a stride
+        found.append((before, after + short - more[axis]))
     return found
 
 

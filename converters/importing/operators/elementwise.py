@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from zoo.converters.importing.graph import Node
 from zoo.converters.importing.layers import Offset, Scale
 from zoo.converters.importing.operators.activations import relu
 from zoo.converters.importing.operators.operands import (
+    are_alike,
     cast,
     combined,
     dtype_of,
@@ -22,10 +23,11 @@ from zoo.converters.importing.operators.operands import (
     merged,
     prepared,
     scalar,
+    summands,
 )
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Array, Tensor, Value
+from zoo.converters.importing.values import Array, Layout, Tensor, Value
 
 _UNARY: dict[str, Callable[..., Any]] = {
     **{"Abs": ops.abs, "Neg": ops.negative, "Ceil": ops.ceil, "Floor": ops.floor, "Round": ops.round, "Exp": ops.exp},
@@ -68,7 +70,11 @@ def is_inf(b: Builder, node: Node, x: Tensor) -> Tensor:
 
 @operator(*_BINARY, newest=19)
 def binary(b: Builder, node: Node, one: Value, other: Value) -> Tensor:
-    """Returns a comparison, or what logic makes of bits."""
+    """Returns a comparison, or what logic makes of bits, for which Keras takes no numbers of Python."""
+    if node.operator.startswith("Bitwise"):
+        like = one if isinstance(one, Tensor) else other
+        assert isinstance(like, Tensor)
+        one, other = b.tensor(one, like), b.tensor(other, like)
     return combined(b, _BINARY[node.operator], one, other)
 
 
@@ -202,21 +208,20 @@ def min_(b: Builder, node: Node, *values: Value) -> Value:
 @operator("Mean", newest=13)
 def mean(b: Builder, node: Node, *values: Value) -> Value:
     """Returns an Average of all tensors; of arrays too, a sum that is divided."""
-    if all(isinstance(each, Tensor) for each in values) and len(values) > 1:
+    if all(isinstance(each, Tensor) for each in values) and (len(values) == 2 or are_alike(values)):
         found, layout, sizes = b.together(*values)
-        tensors = [each for each in found if isinstance(each, Tensor)]
-        if layout.rank > 1 and len({each.dims[layout.order[0]] for each in tensors}) == 1:
-            return b.layer(
-                layers.Average,
-                *tensors,
-                layout=layout,
-                sizes=sizes,
-                is_positive=all(each.is_positive for each in tensors),
-            )
+        function, tensors = summands(b, found) if len(values) == 2 else (ops.add, list[Any](found))
+        positive = _are_positive(*values)
+        if function is ops.add and layout.rank > 1 and _has_one_batch(tensors, layout):
+            return b.layer(layers.Average, *tensors, layout=layout, sizes=sizes, is_positive=positive)
     total = sum_(b, node, *values)
     return (
         total if len(values) == 1 or not isinstance(total, Tensor) else mapped(b, ops.divide, total, float(len(values)))
     )
+
+
+def _has_one_batch(tensors: Sequence[Tensor], layout: Layout) -> bool:
+    return len({each.dims[layout.order[0]] for each in tensors}) == 1
 
 
 def _max(b: Builder, node: Node, x: Tensor, array: Array) -> Tensor:
@@ -267,7 +272,10 @@ def _weighted(b: Builder, kind: Any, name: str, x: Tensor, array: Value, **confi
         if kind is Scale:
             scaled = {"scale": (1 / numbers if config.get("is_divisor") else numbers).tolist(), "offset": 0.0}
         return b.layer(layers.Rescaling, x, layout=layout, sizes=sizes, **scaled)
-    settings = config if not _is_mask(weight) else {**config, "trainable": False}
+    is_mask = _is_mask(weight)
+    settings = config if not is_mask else {**config, "trainable": False}
+    if is_mask:
+        b.notes["an array that hides places, as a mask does, does not train"] += 1
     return b.layer(kind, x, layout=layout, sizes=sizes, weights={name: weight}, shape=weight.shape, **settings)
 
 

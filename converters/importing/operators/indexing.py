@@ -57,7 +57,7 @@ def _looked_up(b: Builder, table: Array, indices: Tensor, axis: int) -> Tensor:
         layout = Layout((*indices.layout.order, rank), indices.layout.shuffles)
         return b.layer(
             layers.Embedding, indices, layout=layout, sizes=[*indices.dims, table.shape[1]],
-            weights={"embeddings": table}, is_positive=bool((table >= 0).all()),
+            weights={"embeddings": table},
             input_dim=table.shape[0], output_dim=table.shape[1],
             dtype=str(table.dtype),
         )  # fmt: skip
@@ -191,18 +191,21 @@ def _part(start: Any, stop: Any, step: int, size: Dim) -> tuple[slice, Dim]:
     high: int | None
     low, high = (_near(each) if is_number(each) else _offset_or_end(each, size) for each in (start, stop))
     if step < 0:
-        if low not in (-1, _FAR - 1) or high is None or high > -_FAR:
-            raise Unsupported(f"it goes backwards over a part of an axis of {size}")
-        return slice(None, None, step), size if step == -1 else None
+        is_whole = low in (None, -1, _FAR - 1) and (high is None or high <= -_FAR)
+        start = None if low is None or low >= _FAR - 1 else low
+        stop = None if high is None or high <= -_FAR else high
+        return slice(start, stop, step), size if step == -1 and is_whole else None
     end = None if high is None or high >= _FAR - 1 else high
     low = 0 if low is None else low
-    if step != 1:
-        return slice(low, end, step), None
-    if end is None:
-        return slice(low, None, 1), size - low if low >= 0 else -low
-    if (low >= 0) == (end >= 0):
-        return slice(low, end, 1), end - low
-    return slice(low, end, 1), size + end - low if low >= 0 else None
+    return slice(low, end, step), _length(low, end, size) if step == 1 else None
+
+
+def _length(low: int, end: int | None, size: Dim) -> Dim | None:
+    """Returns how long a part of an axis is whose size varies; None where that depends on whether it is long enough."""
+    if low >= 0 and (end is None or end < 0):
+        return size + (end or 0) - low
+    is_one = (low, end) == (-1, None) or (end is not None and end - low == 1 and (low >= 0) == (end >= 0))
+    return 1 if is_one else None
 
 
 def _offset_or_end(place: Any, size: Dim) -> int | None:

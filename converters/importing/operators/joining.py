@@ -89,7 +89,7 @@ def token(
     return b.layer(
         Token, like, layout=layout, sizes=sizes, suffix="token", weights={"token": array}, shape=array.shape,
         repeats=sorted(repeats.items()), element_type=dtype_of(array), trainable=trains,
-        is_positive=bool((array >= 0).all()),
+        is_positive=not trains and bool((array >= 0).all()),
     )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ def batch_normalization(
     config: dict[str, Any] = {}
     if x.dtype in ("float16", "bfloat16") and weights["moving_mean"].dtype == np.float32:
         config["dtype"] = f"mixed_{x.dtype}"
-    config |= _unlearned(weights)
+    config |= (unlearned := _unlearned(weights))
+    b.notes.update(f"a normalization has no {name}: it is as it begins, and was not learned" for name in unlearned)
     return b.layer(
         layers.BatchNormalization, x, layout=x.layout, sizes=x.dims, weights=weights,
         axis=_last_or(x.layout.axis(1), x.rank), epsilon=_number(node, "epsilon", 1e-5),

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import layers, ops
 from zoo.converters.importing.builder import Builder
-from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value
+from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value, is_number
 
 
 def is_float(dtype: str) -> bool:
@@ -77,6 +78,8 @@ def combined(
         found = combined(b, function, *values, suffix=suffix or "int64", is_positive=is_positive)
         return cast(b, found, "uint64", "") if found.dtype == "int64" else found
     arguments, layout, sizes = prepared(b, *values)
+    if function is ops.add:
+        function, arguments = summands(b, arguments)
     return b.function(function, *arguments, layout=layout, sizes=sizes, suffix=suffix, is_positive=is_positive)
 
 
@@ -114,17 +117,68 @@ def merged(
     is_positive: bool = False,
 ) -> Tensor:
     """Returns what a merging layer makes of tensors; a function, for types and sizes that the layer does not take."""
+    if function is ops.add and len(values) > 2 and not are_alike(values):
+        first, *others = values
+        for each in others:
+            first = merged(b, kind, function, first, each, is_positive=is_positive)
+        return first  # type: ignore[return-value]
     if all(isinstance(each, Tensor) and is_float(each.dtype) for each in values):
         found, layout, sizes = b.together(*values)
         tensors = [each for each in found if isinstance(each, Tensor)]
-        first = {each.dims[layout.order[0]] if layout.rank else 1 for each in tensors}
-        if layout.rank > 1 and len(first) == 1:
+        batches = {each.dims[layout.order[0]] if layout.rank else 1 for each in tensors}
+        if layout.rank > 1 and len(batches) == 1:
+            if function is ops.add and len(tensors) == 2:
+                function, tensors = summands(b, tensors)
+                kind = layers.Add if function is ops.add else layers.Subtract
             return b.layer(kind, *tensors, layout=layout, sizes=sizes, is_positive=is_positive)
     result, *rest = values
     for each in rest:
         result = combined(b, function, result, each, is_positive=is_positive)
     assert isinstance(result, Tensor)
     return result
+
+
+def are_alike(values: Sequence[Value]) -> bool:
+    """Returns whether values are tensors of the same sizes."""
+    return all(isinstance(each, Tensor) for each in values) and len({each.dims for each in values}) == 1  # type: ignore[union-attr]
+
+
+def summands(b: Builder, values: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
+    """Returns a function, and what it must be called with to put out the sum of two tensors of one rank.
+
+    `keras.ops.add` on TensorFlow takes a second summand that is long along one axis for a bias, and adds it along
+    axis 1 or the last one, whichever is as long. What it could take so goes first, or is taken away negated.
+    """
+    one, other = values
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return ops.add, [one, other]
+    sizes = [[each.dims[axis] for axis in each.layout.order] for each in (one, other)]
+    if not _may_be_misled(sizes[0], sizes[1]):
+        return ops.add, [one, other]
+    if not _may_be_misled(sizes[1], sizes[0]):
+        return ops.add, [other, one]
+    return ops.subtract, [one, mapped(b, ops.negative, other, suffix="negative")]
+
+
+def _may_be_misled(sizes: Sequence[Dim], bias: Sequence[Dim]) -> bool:
+    """Returns whether Keras may add a bias along another axis than its own; sizes are in the order of Keras."""
+    if len(sizes) < 2 or list(sizes) == list(bias):
+        return False
+    long = [axis for axis, each in enumerate(bias) if is_number(each) and each != 1]
+    if len(long) > 1:
+        return False
+    last = len(sizes) - 1
+    for axis in long or [axis for axis, each in enumerate(bias) if each != 1]:
+        is_last, is_second = (not _differ(sizes[at], bias[axis]) for at in (last, 1))
+        if (is_last and axis != last) or (is_second and axis not in (1, last)):
+            return True
+        if is_second and axis == last and last != 1 and sizes[last] != bias[axis]:
+            return True
+    return False
+
+
+def _differ(one: Dim, other: Dim) -> bool:
+    return is_number(one) and is_number(other) and one != other
 
 
 def without_axes(layout: Layout, axes: Collection[int]) -> Layout:
@@ -136,6 +190,16 @@ def without_axes(layout: Layout, axes: Collection[int]) -> Layout:
     place = {axis: new for new, axis in enumerate(axis for axis in range(layout.rank) if axis not in axes)}
     shuffles = tuple((place[axis], each) for axis, each in layout.shuffles if axis in place)
     return Layout(tuple(place[axis] for axis in layout.order if axis in place), shuffles)
+
+
+def sized(b: Builder, x: Tensor, axis: int, size: int) -> Tensor:
+    """Returns a tensor of which Keras knows how long an axis is, as weights tell where nothing else does."""
+    place = x.layout.axis(axis)
+    if x.keras.shape[place] is not None:
+        return x
+    dims = [b.symbol() if at == axis % x.rank else each for at, each in enumerate(x.dims)]
+    target = [size if at == axis % x.rank else dims[at] for at in x.layout.order]
+    return b.reshaped(Tensor(x.keras, x.layout, tuple(dims), x.is_positive), target, x.layout, "sized")
 
 
 def in_order(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:

@@ -69,8 +69,10 @@ def _windows(node: Node, x: Tensor) -> _Windows:
     size, places = tuple(node.get("kernel_shape")), x.rank - 2
     strides = tuple(node.get("strides") or [1] * places)
     dilations = tuple(node.get("dilations") or [1] * places)
-    if set(dilations) != {1} and node.get("auto_pad", "NOTSET").startswith("SAME"):
-        raise Unsupported("it is dilated and pads as it sees fit, which runtimes do differently")
+    if node.get("auto_pad", "NOTSET").startswith("SAME") and (
+        set(dilations) != {1} or any(map(int.__lt__, size, strides))
+    ):
+        raise Unsupported("it pads as it sees fit, and is dilated or leaves places out, which runtimes do differently")
     extents = [(each - 1) * dilation + 1 for each, dilation in zip(size, dilations, strict=True)]
     if node.get("auto_pad", "NOTSET") == "SAME_UPPER" and None in map(same_pads, x.dims[2:], extents, strides):
         return _Windows(size, strides, dilations, None, (0,) * places, is_same=True)

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers, ops
 from zoo.converters.importing.builder import Builder
 from zoo.converters.importing.graph import PATTERN, Node
+from zoo.converters.importing.layers import Offset
 from zoo.converters.importing.operators.elementwise import add
 from zoo.converters.importing.operators.operands import (
     cast,
@@ -20,6 +21,7 @@ from zoo.converters.importing.operators.operands import (
     is_float,
     mapped,
     rank_of,
+    sized,
     without_axes,
 )
 from zoo.converters.importing.registry import operator
@@ -60,6 +62,7 @@ def contracted(b: Builder, x: Tensor, axis: int, kernel: Array, bias: Array | No
     """
     if shuffle := x.layout.shuffle(axis):
         kernel = kernel[list(shuffle)]
+    x = sized(b, x, axis, kernel.shape[0])
     if not x.layout.axis(axis):  # the batch, to a layer: the axis goes last
         x = b.arranged(x, Layout((*x.layout.order[1:], axis), x.layout.shuffles))
     place, count = x.layout.axis(axis), kernel.shape[1]
@@ -78,10 +81,14 @@ def contracted(b: Builder, x: Tensor, axis: int, kernel: Array, bias: Array | No
     letters = string.ascii_lowercase[: x.rank]
     into = letters.replace(letters[place], "z")
     shape = [int(sizes[at]) if is_number(sizes[at]) else None for at in layout.order[1:]]
-    return b.layer(
+    found = b.layer(
         layers.EinsumDense, x, equation=f"{letters},{letters[place]}z->{into}", output_shape=shape,
-        bias_axes=None if bias is None else "z", **settings,
+        **{**settings, "weights": {"kernel": kernel}},
     )  # fmt: skip
+    if bias is None:
+        return found
+    bias = bias.reshape(-1, *[1] * (x.rank - place - 1))  # an Offset, for EinsumDense may add it along another axis
+    return b.layer(Offset, found, layout=layout, sizes=sizes, weights={"offset": bias}, shape=bias.shape, suffix="bias")
 
 
 def _by_stack(b: Builder, x: Tensor, stack: Array) -> Tensor | None:

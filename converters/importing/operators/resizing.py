@@ -16,7 +16,7 @@ from zoo.converters.importing.operators.operands import in_order, is_float
 from zoo.converters.importing.registry import operator
 from zoo.converters.importing.resampling import Rule, positions, resized, taps
 from zoo.converters.importing.unsupported import Unsupported
-from zoo.converters.importing.values import Dim, Layout, Tensor, Value, is_number
+from zoo.converters.importing.values import OPEN_BATCH, Dim, Layout, Tensor, Value, is_number
 
 _REPEATS = {3: layers.UpSampling1D, 4: layers.UpSampling2D, 5: layers.UpSampling3D}
 _CENTRED = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
@@ -67,7 +67,7 @@ def resize(b: Builder, node: Node, x: Tensor, *given: Value | None) -> Tensor:
     if scales is not None and np.size(scales if not isinstance(scales, Tensor) else 1):
         axes = _by_scales(x, which, _constant(b, scales))
     elif sizes is not None:
-        axes = _by_sizes(x, which, sizes, node.get("keep_aspect_ratio_policy", "stretch"))
+        axes = _by_sizes(b, x, which, sizes, node.get("keep_aspect_ratio_policy", "stretch"))
     else:
         raise Unsupported("it has neither scales nor sizes")
     if coordinates == _CROPS:
@@ -105,10 +105,12 @@ def _scaled(size: Dim, scale: float) -> _Axis:
     return _Axis(scale, sympy.floor(size * sympy.Rational(str(scale))))
 
 
-def _by_sizes(x: Tensor, which: Sequence[int], sizes: Value, policy: str) -> dict[int, _Axis]:
+def _by_sizes(b: Builder, x: Tensor, which: Sequence[int], sizes: Value, policy: str) -> dict[int, _Axis]:
     if isinstance(sizes, Tensor):
         raise Unsupported("the sizes that it resizes to are computed from the input")
     wanted = list(np.asarray(sizes, object).reshape(-1))
+    if b.batch is not None and x.dims[0] == OPEN_BATCH and which[0] == 0:  # the file writes its own batch size
+        wanted[0] = x.dims[0] if wanted[0] == b.batch else wanted[0]
     ratios = [size / x.dims[axis] for axis, size in zip(which, wanted, strict=True)]
     if policy != "stretch":
         if not all(map(is_number, [*wanted, *(x.dims[axis] for axis in which)])):
@@ -120,8 +122,7 @@ def _by_sizes(x: Tensor, which: Sequence[int], sizes: Value, policy: str) -> dic
         simple = sympy.nsimplify(sympy.simplify(ratio)) if not is_number(size) else ratio
         if not is_number(size) and not getattr(simple, "is_number", False):
             raise Unsupported(
-                f"it resizes from {x.dims[axis]} to {size}, and both vary. Say what they are: onnx_to_keras(..., "
-                "shapes={'input': (1, 3, 224, 224)})"
+                f"it resizes from {x.dims[axis]} to {size}, and both vary. Say what they are: {b.shapes_hint()}"
             )
         varies = is_number(size) and not is_number(x.dims[axis])  # the scale does too, and is what the sizes say
         scale = float("nan") if varies else float(simple)
@@ -182,7 +183,7 @@ def _as_keras_has_it(
         whole = [int(each) for each in factors]
         if rule.mode == "nearest" and all(_repeats(x.dims[axis], each, rule) for axis, each in changed.items()):
             return b.layer(_REPEATS[x.rank], x, size=whole if x.rank > 3 else whole[0], **kept)
-        if is_centred:
+        if is_centred and all(is_number(each) for each in x.dims[2:]):  # or else TensorFlow cannot compile the layer
             return b.layer(layers.UpSampling2D, x, size=whole, interpolation="bilinear", **kept)
     if is_centred and all(_is_ratio(x.dims[axis], each) for axis, each in changed.items()):
         height, width = (int(sizes[axis]) if is_number(sizes[axis]) else None for axis in (2, 3))

@@ -53,8 +53,12 @@ def trilu(b: Builder, node: Node, x: Tensor, k: Value | None = None) -> Tensor:
         raise Unsupported("its diagonal is computed from the input")
     x, kind = b.plain(x), x.dtype
     function = ops.triu if node.get("upper", 1) else ops.tril
-    rows, columns = (int(each) if is_number(each) else 1 << 30 for each in x.dims[-2:])
-    diagonal = 0 if k is None else max(-rows, min(columns, int(scalar(k))))  # TensorFlow refuses one outside
+    # TensorFlow refuses a diagonal outside; of what varies there is one place at least.
+    rows, columns = (int(each) if is_number(each) else 1 for each in x.dims[-2:])
+    wanted = 0 if k is None else int(scalar(k))
+    diagonal = max(-rows, min(columns, wanted))
+    if diagonal != wanted and not is_number(x.dims[-2 if wanted < 0 else -1]):
+        raise Unsupported(f"its diagonal {wanted} may lie outside of matrices whose sizes vary")
     found = mapped(b, function, cast(b, x, "uint8") if kind == "bool" else x, k=diagonal)
     return cast(b, found, kind)
 

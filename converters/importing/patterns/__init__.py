@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.converters.importing.patterns.activations import gated_activation, hard_sigmoid
-from zoo.converters.importing.patterns.layers import convolution_bias, dense, scale_of_channels, separable_convolution
+from zoo.converters.importing.patterns.layers import convolution_bias, dense, separable_convolution
 from zoo.converters.importing.patterns.normalization import (
     grouped,
     line_of_statistics,
@@ -23,7 +23,6 @@ PATTERNS: Sequence[Pattern] = (
     gated_activation,
     hard_sigmoid,
     convolution_bias,
-    scale_of_channels,
     dense,
     standardization,
     line_of_statistics,

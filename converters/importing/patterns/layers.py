@@ -1,10 +1,9 @@
-"""Weights that are written beside the layer they belong to: biases, scales of channels, and a convolution in two."""
+"""Weights that are written beside the layer they belong to: biases, and a convolution in two."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from zoo.converters.importing.graph import PATTERN, Array, Node
 from zoo.converters.importing.rewriting import Match, View
 
@@ -41,33 +40,6 @@ def dense(view: View, node: Node) -> Match | None:
             product, operator="Dense", domain=PATTERN, inputs=(*product.inputs, name), outputs=node.outputs, version=0
         )
         return Match((product, node), made, ((name, bias.reshape(-1)),))
-    return None
-
-
-def scale_of_channels(view: View, node: Node) -> Match | None:
-    """Finds conv(x) * a + b, with numbers for each channel: a BatchNormalization with mean 0 and variance 1."""
-    for value, other in view.sides(node) if node.operator == "Add" else ():
-        shift, multiply = view.array(other), view.producer(value, "Mul")
-        for inner, factor in view.sides(multiply) if multiply is not None else ():
-            scale, conv = view.array(factor), view.producer(inner, "Conv", "ConvTranspose")
-            kernel = view.array(conv.inputs[1]) if conv is not None else None
-            if scale is None or shift is None or kernel is None or conv is None or multiply is None:
-                continue
-            channels = kernel.shape[0] if conv.operator == "Conv" else kernel.shape[1] * conv.get("group", 1)
-            gamma, beta = _per_channel(scale, channels, kernel.ndim), _per_channel(shift, channels, kernel.ndim)
-            if gamma is None or beta is None or gamma.dtype != np.float32:
-                continue
-            names = [view.new_name(node, each) for each in ("scale", "bias", "mean", "variance")]
-            epsilon = np.float32(1e-3)
-            variance = np.full(channels, np.float32(1) - epsilon)
-            if (variance + epsilon != 1).any():
-                continue
-            made = replace(
-                multiply, operator="BatchNormalization", inputs=(inner, *names), outputs=node.outputs,
-                attributes={"epsilon": float(epsilon)}, version=0,
-            )  # fmt: skip
-            arrays = (gamma, beta, np.zeros(channels, np.float32), variance)
-            return Match((multiply, node), made, tuple(zip(names, arrays, strict=True)))
     return None
 
 
