@@ -44,6 +44,7 @@ class Builder:
         self._names: set[str] = set()
         self._shared: dict[Any, keras.Layer] = {}
         self._symbols = 0
+        self._owners: dict[Dim, Tensor] = {}  # of sizes that vary: the tensor that had them first
         self._layers_of: Counter[str] = Counter()
         self._before: dict[int, Tensor] = {}  # by the identity of a tensor of Keras: what it was before it was reshaped
         self._held: list[Any] = []  # so that no other takes such an identity
@@ -67,11 +68,12 @@ class Builder:
         return symbol(f"d{self._symbols}")
 
     def source(self, sizes: Sequence[Dim]) -> tuple[Tensor, dict[Dim, int]]:
-        """Returns an input of the model that has all these sizes, and along which of its axes."""
-        for each in self.inputs.values():
+        """Returns a tensor that has all these sizes, an input of the model if there is one, and along which axes."""
+        owners = [self._owners[size] for size in sizes if size in self._owners]
+        for each in (*self.inputs.values(), *owners):
             if all(size in each.dims for size in sizes):
                 return each, {size: each.dims.index(size) for size in sizes}
-        raise Unsupported(f"no input has the sizes {', '.join(map(str, sizes))}, which vary")
+        raise Unsupported(f"nothing has the sizes {', '.join(map(str, sizes))}, which vary, at once")
 
     def shapes_hint(self) -> str:
         """Returns how to say the sizes of the model's inputs, as they would be written."""
@@ -188,7 +190,9 @@ class Builder:
                 found[axis] = tensors[0].dims[tensors[0].layout.order[0]]
             else:
                 found[axis] = self.symbol()
-        return Tensor(out, layout, tuple(found), is_positive)
+        made = Tensor(out, layout, tuple(found), is_positive)
+        self._owners |= {size: made for size in made.dims if not is_number(size) and size not in self._owners}
+        return made
 
     def is_raw(self, x: Tensor) -> bool:
         """Returns whether a tensor is what goes into the model, or that with its numbers scaled."""

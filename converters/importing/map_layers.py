@@ -193,7 +193,8 @@ class Resampling(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         axes: For each axis that changes: {"axis": 1, "scale": 2.0, "size": 14}. The size is None where it varies, the
-            scale where the size alone is told; "start" and "end" tell which part is wanted, if it is not all.
+            scale where the size alone is told; "start" and "end" tell which part is wanted, if it is not all. "like" is
+            the axis of a second input that is as long as this is to be.
         rule: The attributes of a `resampling.Rule` that are not as usual.
         outside: The value of what lies outside the input, where a part is wanted.
         config: What every layer takes.
@@ -212,12 +213,14 @@ class Resampling(keras.layers.Layer):  # type: ignore[misc]
         self.outside = outside
 
     def call(self, inputs: Any) -> Any:  # noqa: D102
+        inputs, sizes = (inputs[0], ops.shape(inputs[1])) if isinstance(inputs, (list, tuple)) else (inputs, ())
         kind = keras.backend.standardize_dtype(inputs.dtype)
         is_copied = self.rule.get("mode", "nearest") == "nearest"
         x = inputs if is_copied or kind in ("float32", "float64") else ops.cast(inputs, "float32")
         is_outside = None
         for each in self.axes:
-            x, mask = self._along(x, **each)
+            told = {name: value for name, value in each.items() if name != "like"}
+            x, mask = self._along(x, **{**told, "size": sizes[each["like"]]} if "like" in each else told)
             if mask is not None:
                 is_outside = mask if is_outside is None else ops.logical_or(is_outside, mask)
         if is_outside is not None:
@@ -225,13 +228,16 @@ class Resampling(keras.layers.Layer):  # type: ignore[misc]
         return ops.cast(x, kind)
 
     def _along(
-        self, x: Any, axis: int, scale: float | None, size: int | None, start: float = 0.0, end: float = 1.0
+        self, x: Any, axis: int, scale: float | None, size: Any, start: float = 0.0, end: float = 1.0
     ) -> tuple[Any, Any]:
         rule, rank = Rule(**self.rule), len(x.shape)
         length = ops.shape(x)[axis]
-        xp = np if isinstance(length, int) else ops
-        have = np.float32(length) if isinstance(length, int) else ops.cast(length, "float32")
-        out: Any = xp.floor(have * np.float32(scale)) if size is None else np.float32(size)
+        xp = np if isinstance(length, int) and (size is None or isinstance(size, int)) else ops
+        have = np.float32(length) if xp is np else ops.cast(length, "float32")
+        if size is None:
+            out: Any = xp.floor(have * np.float32(scale))
+        else:
+            out = np.float32(size) if isinstance(size, int) else ops.cast(size, "float32")
         number = None if scale is None else np.float32(scale)
         shape = [-1 if each == axis else 1 for each in range(rank)]
         places = xp.arange(out, dtype="float32")
@@ -248,9 +254,13 @@ class Resampling(keras.layers.Layer):  # type: ignore[misc]
         return found, mask
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:  # noqa: D102
+        inputs, like = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         shape = list(inputs.shape)
         for each in self.axes:
-            have, size = shape[each["axis"]], each["size"]
+            have, size = shape[each["axis"]], like.shape[each["like"]] if "like" in each else each["size"]
+            if "like" in each:
+                shape[each["axis"]] = size
+                continue
             shape[each["axis"]] = size if size is not None or have is None else resized(have, each["scale"])
         return keras.KerasTensor(shape, inputs.dtype)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from onnx_graphs import convert, graph, kinds, node, rand
+from onnx_graphs import compiled, convert, graph, kinds, node, rand
+from zoo.converters.parity import relative_error, run_onnx
 
 from zoo.errors import IntegrityError
 
@@ -121,3 +123,30 @@ def test_channels_become_places_and_back(mode: str, tmp_path: Path) -> None:
     model, report = convert(graph(nodes, {"x": ("n", 3, "h", "w")}, 13, w=rand(12, 3, 2, 2)), tmp_path)
     assert [each for each in kinds(model) if each != "Take"] == ["Conv2D", "DepthToSpace", "SpaceToDepth"]
     assert report.transpositions == (mode == "CRD")
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_feature_maps_become_as_large_as_others_that_vary(mode: str, tmp_path: Path) -> None:
+    """As in U-Net and FPN: to the sizes of a map further below, whatever they are."""
+    nodes = [
+        *(node("Conv", "x w", "skip"), node("Conv", "skip v", "deep", strides=[2, 2]), node("Shape", "skip", "s")),
+        *(
+            node("Slice", "s two four zero", "places"),
+            node("Shape", "deep", "t"),
+            node("Slice", "t zero two zero", "first"),
+        ),
+        *(node("Concat", "first places", "sizes", axis=0), node("Resize", "deep _ _ sizes", "large", mode=mode)),
+        node("Concat", "skip large", axis=1),
+    ]
+    numbers = {"zero": np.array([0]), "two": np.array([2]), "four": np.array([4])}
+    net = graph(nodes, {"x": ("n", 3, "h", "w")}, 19, w=rand(4, 3, 2, 2), v=rand(5, 4, 3, 3), **numbers)
+    model, report = convert(net)
+    model.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    x = rand(2, 3, 17, 22)
+    (expected,) = run_onnx(net.SerializeToString(), [{"x": x}], ["y"])
+
+    assert report.transpositions == 0
+    for each in (model, loaded):
+        found = compiled(each, x.transpose(0, 2, 3, 1)).numpy().transpose(0, 3, 1, 2)
+        assert relative_error(found, expected["y"]) < 1e-5

@@ -32,12 +32,14 @@ class _Axis:
         size: What comes out: a number, or an expression.
         is_told: Whether the size was told, not the scale.
         roi: The part of the input that is wanted.
+        like: A tensor that is as long as comes out, where that varies otherwise than the input does, and its axis.
     """
 
     scale: float
     size: Dim
     is_told: bool = False
     roi: tuple[float, float] = (0.0, 1.0)
+    like: tuple[Tensor, int] | None = None
 
 
 @operator("Upsample", newest=10)
@@ -121,13 +123,24 @@ def _by_sizes(b: Builder, x: Tensor, which: Sequence[int], sizes: Value, policy:
     for axis, size, ratio in zip(which, wanted, ratios, strict=True):
         simple = sympy.nsimplify(sympy.simplify(ratio)) if not is_number(size) else ratio
         if not is_number(size) and not getattr(simple, "is_number", False):
-            raise Unsupported(
-                f"it resizes from {x.dims[axis]} to {size}, and both vary. Say what they are: {b.shapes_hint()}"
-            )
+            like, at = _like(b, x.dims[axis], [each for each in wanted if not is_number(each)])
+            found[axis] = _Axis(float("nan"), size, is_told=True, like=(like, at[size]))
+            continue
         varies = is_number(size) and not is_number(x.dims[axis])  # the scale does too, and is what the sizes say
         scale = float("nan") if varies else float(simple)
         found[axis] = _Axis(scale, int(size), is_told=True) if is_number(size) else _Axis(scale, size)
     return found
+
+
+def _like(b: Builder, have: Dim, sizes: Sequence[Dim]) -> tuple[Tensor, dict[Dim, int]]:
+    """Returns a tensor that has sizes which are wanted, and along which of its axes as Keras holds it."""
+    try:
+        like, axes = b.source(sizes)
+    except Unsupported as error:
+        raise Unsupported(
+            f"it resizes from {have} to {', '.join(map(str, sizes))}, and {error}. Say what they are: {b.shapes_hint()}"
+        ) from error
+    return like, {size: like.layout.axis(axis) for size, axis in axes.items()}
 
 
 # --- layers ---
@@ -161,12 +174,15 @@ def _resampled(b: Builder, x: Tensor, axes: dict[int, _Axis], rule: Rule, outsid
             "scale": None if each.is_told else each.scale,
             "size": int(each.size) if is_number(each.size) else None,
             **({"start": each.roi[0], "end": each.roi[1]} if is_part else {}),
+            **({"like": each.like[1]} if each.like else {}),
         }
         for axis, each in changed.items()
     ]
     positive = x.is_positive and rule.mode != "cubic" and outside >= 0
+    like = next((each.like[0] for each in changed.values() if each.like), None)
+    tensors = [x] if like is None else [x, like]
     return b.layer(
-        Resampling, x, layout=x.layout, sizes=sizes, is_positive=positive, axes=ways, rule=told, outside=outside
+        Resampling, *tensors, layout=x.layout, sizes=sizes, is_positive=positive, axes=ways, rule=told, outside=outside
     )
 
 
