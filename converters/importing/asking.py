@@ -25,6 +25,11 @@ def asked_model(proto: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> 
     asked = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
     asked.graph.name = proto.graph.name or "graph"
     asked.graph.node.extend(node for node in proto.graph.node if written & set(node.output))
+    taken = set[str]()
+    for node in asked.graph.node:
+        if node.name in taken:  # which onnxruntime refuses; it needs no names
+            node.ClearField("name")
+        taken.add(node.name)
     asked.graph.sparse_initializer.extend(proto.graph.sparse_initializer)
     asked.graph.input.extend(each for each in proto.graph.input if each.name in read)
     asked.graph.output.extend(told.get(name, onnx.ValueInfoProto(name=name)) for name in wanted)

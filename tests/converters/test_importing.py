@@ -87,3 +87,14 @@ def graph_with_unknown() -> onnx.ModelProto:
         nodes, "net", [onnx.helper.make_tensor_value_info("x", 1, ["n", 3])], [onnx.ValueInfoProto(name="y")]
     )
     return onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_nodes_of_one_name_are_layers_of_two() -> None:
+    """Which onnxruntime refuses, and other runtimes do not."""
+    nodes = [
+        onnx.helper.make_node("Abs", ["x"], ["a"], name="same"),
+        onnx.helper.make_node("Abs", ["a"], ["y"], name="same"),
+    ]
+    model, _ = convert(graph(nodes, {"x": ("n", 3)}))
+
+    assert len({each.name for each in model.operations}) == 3

@@ -30,6 +30,7 @@ def pool(operator: str, source: str, kernel: list[int], **attributes: Any) -> An
         (pool("MaxPool", "x", [3, 2], strides=[1, 3], auto_pad="VALID"), PICTURE, "MaxPooling2D"),
         (pool("MaxPool", "x", [2]), (2, 3, 7), "MaxPooling1D"),
         (pool("MaxPool", "x", [2, 3, 1], strides=[2, 1, 1]), (2, 3, 4, 5, 6), "MaxPooling3D"),
+        (pool("MaxPool", "x", [3, 1, 1], strides=[3, 3, 3]), ("n", 3, 3, 4, 3), "MaxPooling3D"),
         # pads that are those of "same", exactly
         (pool("MaxPool", "x", [3, 3], pads=[1, 1, 1, 1]), PICTURE, "MaxPooling2D"),
         (pool("MaxPool", "x", [3, 2], strides=[2, 2], pads=[1, 0, 1, 1]), PICTURE, "MaxPooling2D"),

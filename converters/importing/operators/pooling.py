@@ -81,7 +81,9 @@ def _windows(node: Node, x: Tensor) -> _Windows:
     if node.get("ceil_mode", 0) and not node.get("auto_pad", "NOTSET").startswith("SAME"):
         extra = tuple(map(_extra, x.dims[2:], extents, strides, pads))
     found = _Windows(size, strides, dilations, pads, extra, is_same=False)
-    return replace(found, is_same=found.around == list(map(same_pads, x.dims[2:], extents, strides)))
+    # In 3-D, TensorFlow's "same" begins elsewhere than ONNX's where windows leave places out.
+    is_exact = not found.is_bare and (places < 3 or all(map(int.__ge__, extents, strides)))
+    return replace(found, is_same=is_exact and found.around == list(map(same_pads, x.dims[2:], extents, strides)))
 
 
 def _extra(size: Any, extent: int, stride: int, pads: tuple[int, int]) -> int:
