@@ -113,16 +113,16 @@ class Builder:
         self._layers_of[self.node.name] += 1  # a node may make several layers, with a weight each
         key = (
             *(self.node.operator, repr(self.node.attributes), self.constants, repr(kind), repr(config), suffix),
-            self._layers_of[self.node.name],
+            *(self._layers_of[self.node.name], *(tensor.layout.shuffles for tensor in tensors)),
         )
-        # Scales and offsets may be equal by chance, as they begin, and be one array in the file; kernels are not.
-        is_shared = bool(self.constants) and any(array.ndim > 1 for array in (weights or {}).values())
-        if not is_shared or (layer := self._shared.get(key)) is None:
+        is_known = bool(self.constants and weights)
+        layer = self._shared.get(key) if is_known else None
+        if layer is None or not (_was_learned(weights or {}) or _follows_the_same(layer, given)):
             layer = kind(name=self.name(suffix), **config)
             with _initialized(layer, weights or {}):
                 out = layer(given if len(given) > 1 or as_list else given[0])
-            if is_shared:
-                self._shared[key] = layer
+            if is_known:
+                self._shared.setdefault(key, layer)
         else:
             out = layer(given if len(given) > 1 or as_list else given[0])
         return self._tensor(out, tensors, layout, sizes, is_positive)
@@ -353,6 +353,22 @@ def _bare(value: Any) -> Any:
 def _source(size: Dim, here: Sequence[Dim]) -> int | str:
     """Returns where a size that varies comes from: "0" for that of axis 0; -1 where it is what remains."""
     return next((str(place) for place, each in enumerate(here) if place and each == size), -1)
+
+
+def _was_learned(weights: Mapping[str, Array]) -> bool:
+    """Returns whether weights are no longer as they begin: nets have many arrays of ones and of zeros, which a file may
+    have once for all of them, and layers that read one such array are not one layer for that.
+    """
+    return any(array.size > 1 and bool((array != array.reshape(-1)[0]).any()) for array in weights.values())
+
+
+def _follows_the_same(layer: keras.Layer, tensors: Sequence[keras.KerasTensor]) -> bool:
+    """Returns whether tensors are what the same layers put out as a layer read before, called once more."""
+    before = layer._inbound_nodes[0].input_tensors
+    return len(before) == len(tensors) and all(
+        one is not other and one._keras_history.operation is other._keras_history.operation
+        for one, other in zip(before, tensors, strict=True)
+    )
 
 
 @contextmanager

@@ -222,3 +222,11 @@ def test_what_is_added_is_not_taken_for_a_bias_along_another_axis(
 def test_an_array_of_whole_numbers_is_added_along_its_own_axis() -> None:
     array = np.arange(4).reshape(4, 1)
     convert(graph([node("Add", "x a")], {"x": ("n", 4, 4)}, types={"x": "int64"}, a=array))
+
+
+@pytest.mark.parametrize("operator", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
+@pytest.mark.parametrize("other", [np.int64(6), np.arange(5)])
+def test_bits_meet_those_of_a_number(operator: str, other: Any) -> None:
+    examples = {"x": np.arange(10).reshape(2, 5)}
+    for names in ("x k", "k x"):
+        convert(graph([node(operator, names)], {"x": ("n", 5)}, 18, types={"x": "int64"}, k=other), examples=examples)

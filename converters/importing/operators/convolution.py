@@ -66,6 +66,7 @@ def separable_convolution(
     """Returns a convolution of depth, and of points behind it, as one layer."""
     places, groups = deep.ndim - 2, node.get("group", 1)
     strides, dilations = node.get("strides") or [1] * places, node.get("dilations") or [1] * places
+    x = sized(b, x, 1, groups)
     x, padding = padded(b, node, b.channels_last(x), deep.shape[2:], strides, dilations)
     weights = {"depthwise": _of_depth(deep, groups), "pointwise": np.moveaxis(points, (1, 0), (-2, -1))}
     if bias is not None:
