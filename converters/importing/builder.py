@@ -113,7 +113,7 @@ class Builder:
         self._layers_of[self.node.name] += 1  # a node may make several layers, with a weight each
         key = (
             *(self.node.operator, repr(self.node.attributes), self.constants, repr(kind), repr(config), suffix),
-            *(self._layers_of[self.node.name], *(tensor.layout.shuffles for tensor in tensors)),
+            *(self.node.module, self._layers_of[self.node.name], *(tensor.layout.shuffles for tensor in tensors)),
         )
         is_known = bool(self.constants and weights)
         layer = self._shared.get(key) if is_known else None

@@ -26,6 +26,7 @@ _SPATIAL = {
     *("Conv", "ConvTranspose", "ConvInteger", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool"),
     *("GlobalLpPool", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "Resize", "Upsample"),
     *("DepthToSpace", "SpaceToDepth", "PRelu", "MaxUnpool", "MaxRoiPool", "RoiAlign", "GridSample", "SeparableConv"),
+    "ChannelShuffle",
 }
 # Operators that compute element by element: what they read is held as others wish.
 _INDIFFERENT = {
@@ -124,7 +125,7 @@ def input_layout(graph: Graph, name: str, rank: int) -> Layout:
         for node in consumers.get(names.pop(0), []):
             if node.operator in _SPATIAL:
                 return Layout.channels_last(rank)
-            if node.operator in _INDIFFERENT:
+            if node.operator in _INDIFFERENT or (rank > 3 and _takes_channels(graph, node, rank)):
                 new = [each for each in node.outputs if each not in seen]
                 names += new
                 seen.update(new)
@@ -133,10 +134,16 @@ def input_layout(graph: Graph, name: str, rank: int) -> Layout:
     return plain
 
 
+def _takes_channels(graph: Graph, node: Node, rank: int) -> bool:
+    """Returns whether a node takes some channels out of pictures, which stay pictures."""
+    index = graph.constants.get(node.inputs[1]) if node.operator == "Gather" else None
+    return index is not None and index.ndim == 1 and node.get("axis", 0) % rank == 1
+
+
 def output_layout(value: Tensor, inputs: Sequence[Layout]) -> Layout:
     """Returns how an output is held: `channels_last` where it lies so, and the pictures that go in do."""
     picture = Layout.channels_last(value.rank)
-    if value.rank > 2 and value.layout == picture and any(not layout.is_plain for layout in inputs):
+    if value.rank > 2 and value.layout.order == picture.order and any(not layout.is_plain for layout in inputs):
         return picture
     return Layout.plain(value.rank)
 

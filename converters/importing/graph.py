@@ -6,6 +6,7 @@ Format: https://github.com/onnx/onnx/blob/main/docs/IR.md
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class Node:
         attributes: Numbers, texts, arrays, lists of them, and `Graph`s.
         version: That of the operator: the operator set in which it last changed.
         opset: The operator set of its domain that the model uses.
+        module: Which module of PyTorch wrote it, the same each time that one is called; "" where nothing tells.
     """
 
     operator: str
@@ -48,6 +50,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     opset: int = 0
+    module: str = ""
 
     def __str__(self) -> str:
         kind = self.operator if self.domain in (ONNX, PATTERN) else f"{self.domain}.{self.operator}"
@@ -148,7 +151,18 @@ def _node(proto: onnx.NodeProto, opsets: Mapping[str, int], names: set[str]) -> 
     attributes = {each.name: _attribute(each, opsets, name) for each in proto.attribute}
     version = _version(proto.op_type, domain, opsets.get(domain), name)
     opset = opsets.get(domain, 0)
-    return Node(proto.op_type, domain, name, tuple(proto.input), tuple(proto.output), attributes, version, opset)
+    inputs, outputs = tuple(proto.input), tuple(proto.output)
+    return Node(proto.op_type, domain, name, inputs, outputs, attributes, version, opset, _module(proto))
+
+
+def _module(proto: onnx.NodeProto) -> str:
+    """Returns the module of PyTorch that wrote a node: the newer exporter tells it, and the older one names nodes so.
+
+    "/net/conv_1/Conv" is by the second call of "/net/conv".
+    """
+    scopes = next((each.value for each in proto.metadata_props if each.key == "pkg.torch.onnx.name_scopes"), "")
+    path = proto.name.rpartition("/")[0] if proto.name.startswith("/") else ""
+    return scopes.rpartition(",")[0] or re.sub(r"_[0-9]+(?=/|$)", "", path)
 
 
 def _version(operator: str, domain: str, opset: int | None, name: str) -> int:

@@ -5,7 +5,6 @@ What depends on no input is computed first, so that the numbers in a pattern are
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +23,13 @@ class Match:
         gone: The nodes that are not needed any more; the one at which the pattern was found is always among them.
         node: What stands in its place, with the same outputs.
         constants: Arrays that are new, by the names by which `node` reads them.
+        changed: Nodes before it that stay, by their names and with their outputs, and read other constants.
     """
 
     gone: tuple[Node, ...]
     node: Node
     constants: tuple[tuple[str, Array], ...] = ()
+    changed: tuple[Node, ...] = ()
 
 
 class View:
@@ -40,7 +41,7 @@ class View:
         self.keep = set(keep)
         self.reads = Counter(name for node in graph.nodes for name in (*node.inputs, *free_names(node)))
         self.gone: set[str] = set()
-        self._numbers = itertools.count(1)
+        self.changed: list[Node] = []
 
     def producer(self, name: str, *operators: str) -> Node | None:
         """Returns who writes a value, if it is one of some operators."""
@@ -64,25 +65,39 @@ class View:
             yield node.inputs[0], node.inputs[1]
             yield node.inputs[1], node.inputs[0]
 
-    def new_name(self, node: Node, what: str) -> str:
-        """Returns a name for a new constant of a node."""
-        return f"{node.name}/{what}/{next(self._numbers)}"
+    def is_private(self, name: str) -> bool:
+        """Returns whether one node alone reads a value, and nobody wants it."""
+        return self.reads[name] == 1 and name not in self.keep
+
+    def derived(self, name: str, array: Array, how: str = "") -> tuple[str, tuple[tuple[str, Array], ...]]:
+        """Returns a name for a constant in another shape, the same whoever asks, and what is new by it.
+
+        Nodes that share a constant go on to do so. `how` tells what else was done to it.
+        """
+        if not how and array.shape == self.constants[name].shape:
+            return name, ()
+        found = f"{name}/{how or 'reshaped'}/{'x'.join(map(str, array.shape))}"
+        return found, ((found, array),)
 
     def allows(self, match: Match) -> bool:
         """Returns whether nobody else reads what would be gone."""
-        inside = Counter(name for node in match.gone for name in node.inputs)
+        inside = Counter(name for node in match.gone for name in (*node.inputs, *free_names(node)))
         lost = {name for node in match.gone for name in node.outputs if name} - set(match.node.outputs)
         return not lost & self.keep and all(self.reads[name] == inside[name] for name in lost)
 
     def apply(self, match: Match) -> None:
         """Takes a match into account."""
         for node in match.gone:
-            self.reads.subtract(node.inputs)
+            self.reads.subtract((*node.inputs, *free_names(node)))
             for name in node.outputs:
                 self.producers.pop(name, None)
         self.gone |= {node.name for node in match.gone}
-        self.reads.update(match.node.inputs)
-        self.producers |= dict.fromkeys(match.node.outputs, match.node)
+        for node in match.changed:
+            self.reads.subtract(self.producers[node.outputs[0]].inputs)
+        self.changed += match.changed
+        for node in (*match.changed, match.node):
+            self.reads.update(node.inputs)
+            self.producers |= dict.fromkeys(node.outputs, node)
         self.constants |= dict(match.constants)
 
 
@@ -99,7 +114,9 @@ def rewritten(graph: Graph, keep: Sequence[str], patterns: Sequence[Pattern]) ->
         nodes[found.name] = found
         for name in view.gone:
             nodes.pop(name, None)
+        nodes |= {each.name: each for each in view.changed}
         view.gone.clear()
+        view.changed.clear()
     return replace(graph, nodes=tuple(nodes.values()), constants=view.constants)
 
 
@@ -120,7 +137,11 @@ def _rewritten(view: View, node: Node, patterns: Sequence[Pattern]) -> Node:
 def with_constants_computed(graph: Graph, keep: Sequence[str]) -> Graph:
     """Returns a graph without the nodes that depend on no input and put out numbers."""
     constants, nodes = dict(graph.constants), []
+    names: dict[str, str] = {}  # of constants that are others by another name: shared ones are known by their names
     for node in graph.nodes:
+        node = replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+        if node.operator == "Identity" and node.inputs[0] in constants and node.outputs[0] not in keep:
+            names[node.outputs[0]] = node.inputs[0]
         if all(not name or name in constants for name in node.inputs) and not set(node.outputs) & set(keep):
             try:
                 arrays = folded(node, [constants[name] if name else None for name in node.inputs])

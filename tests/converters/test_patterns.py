@@ -102,6 +102,12 @@ def test_an_offset_of_places_is_no_bias(shape: Any) -> None:
     assert not model.layers[1].use_bias
 
 
+def test_a_single_number_is_the_bias_of_a_single_unit() -> None:
+    model, _ = convert(graph([node("MatMul", "x w", "m"), node("Add", "m b")], {"x": ("n", 3)}, w=rand(3, 1), b=rand()))
+
+    assert kinds(model) == ["Dense"]
+
+
 def test_a_scale_and_an_offset_of_channels_stay_these_and_train() -> None:
     """A BatchNormalization computes the same in inference, but is not the same where it trains: it has statistics."""
     nodes = [CONV, node("Mul", "c g", "m"), node("Add", "m b")]
@@ -223,3 +229,221 @@ def test_they_are_two_where_the_first_has_a_bias_of_its_own() -> None:
     model, _ = convert(graph([deep, node("Conv", "c w")], PICTURE, d=rand(3, 1, 3, 3), w=rand(5, 3, 1, 1), b=rand(3)))
 
     assert kinds(model) == ["DepthwiseConv2D", "Conv2D"]
+
+
+def _responses(size: int, before: int, wide: list[Any], narrow: list[Any]) -> list[Any]:
+    """Returns what PyTorch writes for the normalization by the channels around."""
+    after = size - 1 - before
+    return [
+        *(node("Mul", "x x", "q"), *wide),
+        node("Pad", "w", "p", pads=[0, 0, before, 0, 0, 0, 0, after, 0, 0], mode="constant"),
+        node("AveragePool", "p", "a", kernel_shape=[size, 1, 1], strides=[1, 1, 1]),
+        *narrow,
+        *(node("Mul", "n alpha", "m"), node("Add", "m bias", "k"), node("Pow", "k beta", "d"), node("Div", "x d")),
+    ]
+
+
+LRN = {"alpha": F(0.3), "beta": F(0.6), "bias": F(1.5), "shape": np.array([0, 1, 8, 6, -1])}
+WIDE, NARROW = [node("Reshape", "q shape", "w")], [node("Squeeze", "a", "n", axes=[1])]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_a_normalization_by_the_channels_around_is_one_layer(size: int) -> None:
+    nodes = [*_responses(size, size // 2, WIDE, NARROW)[:-1], node("Div", "x d", "r"), node("Conv", "r w8")]
+    model, report = convert(graph(nodes, {"x": ("n", 8, 6, 7)}, opset=9, w8=rand(4, 8, 3, 3), **LRN))
+
+    assert kinds(model) == ["LocalResponseNormalization", "Conv2D"]
+    assert report.transpositions == 0
+    assert (model.layers[1].size, model.layers[1].bias) == (size, 1.5)
+
+
+def test_it_is_so_where_the_odd_channel_of_an_even_number_lies_before() -> None:
+    nodes = [node("Conv", "picture w8", "x", pads=[1, 1, 1, 1]), *_responses(4, 2, WIDE, NARROW)]
+    model, report = convert(graph(nodes, {"picture": ("n", 3, 6, 7)}, opset=9, w8=rand(8, 3, 3, 3), **LRN))
+
+    assert kinds(model)[1:3] == ["Take", "LocalResponseNormalization"]
+    assert report.error < 1e-6
+
+
+def test_it_is_so_where_sizes_are_looked_at_first() -> None:
+    """As the older exporter writes it: an axis is taken away only if it has one element."""
+    then = graph([node("Squeeze", "a", "s", axes=[1])], {"a": (1,)}, opset=11, outputs="s").graph
+    other = graph([node("Identity", "a", "i")], {"a": (1,)}, opset=11, outputs="i").graph
+    del then.input[:], other.input[:]
+    narrow = [
+        *(node("Shape", "a", "sizes"), node("Gather", "sizes first", "size"), node("Equal", "size first", "is_one")),
+        node("If", "is_one", "s1", then_branch=then, else_branch=other),
+        *(node("Shape", "x", "own"), node("Reshape", "s1 own", "n")),
+    ]
+    nodes = [*_responses(5, 2, WIDE, narrow)]
+    nodes[2] = node("Pad", "w pads", "p", mode="constant")
+    pads = np.array([0, 0, 2, 0, 0, 0, 0, 2, 0, 0])
+    model, _ = convert(graph(nodes, {"x": ("n", 8, 6, 7)}, opset=11, pads=pads, first=np.array([1]), **LRN))
+
+    assert kinds(model) == ["LocalResponseNormalization"]
+
+
+def test_of_sequences_it_is_one_layer_too() -> None:
+    nodes = _responses(3, 1, [node("Unsqueeze", "q", "w", axes=[1])], NARROW)
+    nodes[2] = node("Pad", "w", "p", pads=[0, 0, 1, 0, 0, 0, 1, 0], mode="constant")
+    nodes[3] = node("AveragePool", "p", "a", kernel_shape=[3, 1], strides=[1, 1])
+    model, _ = convert(graph(nodes, {"x": ("n", 8, 6)}, opset=9, **LRN))
+
+    assert "LocalResponseNormalization" in kinds(model)
+
+
+@pytest.mark.parametrize("change", ["places", "number", "another"])
+def test_what_is_nearly_such_a_normalization_is_none(change: str) -> None:
+    nodes = _responses(3, 1, WIDE, NARROW)
+    if change == "places":
+        nodes[2] = node("Pad", "w", "p", pads=[0, 0, 0, 1, 0, 0, 0, 0, 1, 0], mode="constant")
+        nodes[3] = node("AveragePool", "p", "a", kernel_shape=[1, 3, 1], strides=[1, 1, 1])
+    elif change == "number":
+        nodes[2] = node("Pad", "w", "p", pads=[0, 0, 1, 0, 0, 0, 0, 1, 0, 0], mode="constant", value=2.0)
+    else:
+        nodes[0] = node("Mul", "z z", "q")
+    inputs = {"x": ("n", 8, 6, 7)} | ({"z": ("n", 8, 6, 7)} if change == "another" else {})
+    model, _ = convert(graph(nodes, inputs, opset=9, **LRN))
+
+    assert "LocalResponseNormalization" not in kinds(model)
+
+
+def _regrouped(parts: list[int], permutation: list[int], shape: list[int]) -> tuple[list[Any], dict[str, Any]]:
+    """Returns what moves axes between two Reshapes."""
+    nodes = [
+        *(node("Reshape", "c parts", "p"), node("Transpose", "p", "t", perm=permutation)),
+        node("Reshape", "t shape", "r"),
+    ]
+    return nodes, {"parts": np.array(parts), "shape": np.array(shape)}
+
+
+@pytest.mark.parametrize("ends", ["split", "conv", "out"])
+def test_channels_that_are_shuffled_are_one_operation(ends: str) -> None:
+    nodes, arrays = _regrouped([0, 2, 3, 4, 5], [0, 2, 1, 3, 4], [-1, 6, 4, 5])
+    last = {
+        "split": [node("Split", "r", "h1 h2", axis=1), node("Mul", "h1 h2", "y")],
+        "conv": [node("Conv", "r w6", "y")],
+        "out": [node("Identity", "r", "y")],
+    }
+    first = node("Conv", "x w", "c")
+    arrays |= {"w": rand(6, 3, 3, 3), "w6": rand(4, 6, 2, 2)}
+    model, report = convert(graph([first, *nodes, *last[ends]], {"x": ("n", 3, 6, 7)}, opset=13, **arrays))
+
+    assert kinds(model)[1] == "Take"
+    assert not {"Permute", "Reshape"} & set(kinds(model))
+    assert report.transpositions == 0
+
+
+def test_channels_are_shuffled_twice_in_any_order_they_lie_in() -> None:
+    one, arrays = _regrouped([0, 2, 3, 4, 4], [0, 2, 1, 3, 4], [0, 6, 4, 4])
+    nodes = [node("SpaceToDepth", "x", "u", blocksize=2), node("Conv", "u w", "c"), *one]
+    model, _ = convert(graph(nodes, {"x": ("n", 1, 10, 10)}, outputs="r", w=rand(6, 4, 2, 2), **arrays))
+
+    assert kinds(model)[-1] == "Take"
+
+
+def test_channels_of_pictures_whose_sizes_vary_are_shuffled() -> None:
+    nodes, _ = _regrouped([], [0, 2, 1, 3, 4], [])
+    sizes = [
+        *(node("Shape", "c", "shape"), node("Gather", "shape two", "h"), node("Gather", "shape three", "w1")),
+        node("Concat", "zero groups each h w1", "parts", axis=0),
+    ]
+    numbers = {"zero": 0, "groups": 3, "each": 2, "two": 2, "three": 3}
+    arrays = {name: np.array([each]) for name, each in numbers.items()}
+    first = node("Conv", "x w", "c")
+    model, _ = convert(
+        graph([first, *sizes, *nodes], {"x": ("n", 3, "h", "w")}, outputs="r", w=rand(6, 3, 3, 3), **arrays),
+        shapes={"x": (None, 3, None, None)},
+    )
+
+    assert kinds(model) == ["Conv2D", "Take"]
+
+
+@pytest.mark.parametrize("permutation", [[0, 1, 3, 5, 2, 4], [0, 3, 5, 1, 2, 4]])
+def test_blocks_that_become_channels_are_one_operation(permutation: list[int]) -> None:
+    nodes, arrays = _regrouped([-1, 3, 4, 2, 3, 2], permutation, [-1, 12, 4, 3])
+    nodes[0] = node("Reshape", "x parts", "p")
+    arrays |= {"w": rand(5, 12, 3, 3)}
+    model, _ = convert(graph([*nodes, node("Conv", "r w")], {"x": ("n", 3, 8, 6)}, **arrays))
+
+    assert kinds(model)[0] == "SpaceToDepth"
+    assert model.input_shape == (None, 8, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("parts", "permutation"), [([-1, 3, 2, 2, 4, 5], [0, 1, 4, 2, 5, 3]), ([-1, 2, 2, 3, 4, 5], [0, 3, 4, 1, 5, 2])]
+)
+def test_channels_that_become_blocks_are_one_operation(parts: list[int], permutation: list[int]) -> None:
+    nodes, arrays = _regrouped(parts, permutation, [-1, 3, 8, 10])
+    first = node("Conv", "x w", "c")
+    model, _ = convert(graph([first, *nodes], {"x": ("n", 3, 6, 7)}, outputs="r", w=rand(12, 3, 3, 3), **arrays))
+
+    assert kinds(model)[-1] == "DepthToSpace"
+
+
+@pytest.mark.parametrize(
+    ("parts", "permutation", "shape"),
+    [
+        ([-1, 2, 3, 4, 5], [0, 2, 1, 3, 4], [-1, 3, 8, 5]),  # becomes something else
+        ([-1, 2, 6, 2, 5], [0, 2, 1, 3, 4], [-1, 6, 4, 5]),  # rows are among the channels
+        ([-1, 6, 2, 2, 5, 1], [0, 1, 3, 5, 2, 4], [-1, 12, 2, 5]),  # blocks of 2 x 1
+        ([-1, 6, 1, 1, 4, 5], [0, 1, 4, 2, 5, 3], [-1, 6, 5, 4]),  # blocks of one place, and turned
+    ],
+)
+def test_what_moves_otherwise_stays_in_pieces(parts: Any, permutation: Any, shape: Any) -> None:
+    nodes, arrays = _regrouped(parts, permutation, shape)
+    first = node("Conv", "x w", "c")
+    model, _ = convert(graph([first, *nodes], {"x": ("n", 3, 6, 7)}, outputs="r", w=rand(6, 3, 3, 3), **arrays))
+
+    assert not {"Take", "SpaceToDepth", "DepthToSpace"} & set(kinds(model))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_place_whose_axis_is_put_back_keeps_it(axis: int) -> None:
+    nodes = [node("Gather", "x i", "g", axis=axis), node("Unsqueeze", "g axes")]
+    model, _ = convert(graph(nodes, {"x": ("n", 4, 5)}, i=np.array(-2), axes=np.array([axis])))
+
+    assert kinds(model) == ["Take"]
+
+
+@pytest.mark.parametrize("between", [[], [node("Relu", "c", "r")]])
+def test_kernels_lie_as_their_channels_become_blocks(between: list[Any]) -> None:
+    """Keras takes channels for blocks in another order than PyTorch."""
+    nodes = [node("Conv", "x w b", "c"), *between]
+    nodes.append(node("DepthToSpace", nodes[-1].output[0], blocksize=2, mode="CRD"))
+    model, report = convert(graph(nodes, {"x": ("n", 3, 6, 7)}, w=rand(12, 3, 3, 3), b=rand(12)))
+
+    assert kinds(model) == ["Conv2D", *(["ReLU"] if between else []), "DepthToSpace"]
+    assert report.transpositions == 0
+
+
+@pytest.mark.parametrize("other", ["wanted", "read", "groups"])
+def test_kernels_stay_where_others_read_their_channels(other: str) -> None:
+    nodes = [node("Conv", "x w", "c", group=3 if other == "groups" else 1)]
+    nodes.append(node("DepthToSpace", "c", blocksize=2, mode="CRD"))
+    if other == "read":
+        nodes.append(node("GlobalAveragePool", "c", "z"))
+    outputs = {"wanted": "y c", "read": "y z", "groups": "y"}[other]
+    kernel = rand(12, 1 if other == "groups" else 3, 3, 3)
+    model, _ = convert(graph(nodes, {"x": ("n", 3, 6, 7)}, outputs=outputs, w=kernel))
+
+    assert "Take" in kinds(model)
+
+
+def test_a_shared_convolution_stays_one_layer_where_its_channels_become_blocks() -> None:
+    nodes = [
+        *(node("Conv", "x w", "c"), node("DepthToSpace", "c", "p", blocksize=2, mode="CRD")),
+        *(node("Conv", "z w", "d"), node("DepthToSpace", "d", "q", blocksize=2, mode="CRD"), node("Add", "p q")),
+    ]
+    model, _ = convert(graph(nodes, {"x": ("n", 3, 6, 7), "z": ("n", 3, 6, 7)}, w=rand(12, 3, 3, 3)))
+
+    assert kinds(model).count("Conv2D") == 1
+
+
+def test_weights_that_come_first_in_a_formula_train() -> None:
+    """As capsules multiply what they see by a matrix each."""
+    made = node("Einsum", "w x", equation="jiop,bip->bjio")
+    model, _ = convert(graph([made], {"x": ("n", 5, 4)}, w=rand(3, 5, 6, 4)))
+
+    assert kinds(model) == ["EinsumDense"]
+    assert model.count_params() == len(model.trainable_weights) * 3 * 5 * 6 * 4

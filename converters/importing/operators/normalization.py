@@ -243,7 +243,21 @@ def mean_variance_normalization(b: Builder, node: Node, x: Tensor) -> Tensor:
 @operator("LRN", newest=13)
 def local_response_normalization(b: Builder, node: Node, x: Tensor) -> Tensor:
     """Returns a LocalResponseNormalization, a layer of ours."""
-    x = b.channels_last(x)
+    return _by_channels_around(b, node, b.channels_last(x))
+
+
+@operator("LRN", newest=0, domain=PATTERN)
+def local_response_in_pieces(b: Builder, node: Node, x: Tensor) -> Tensor:
+    """Returns the same of what PyTorch writes, which counts the odd channel of an even number before, not behind."""
+    layout = Layout.channels_last(x.rank)
+    if node.get("is_mirrored"):
+        if not is_number(x.dims[1]):
+            raise Unsupported("the number of channels varies")
+        layout = layout.with_shuffle(1, range(int(x.dims[1]))[::-1])
+    return _by_channels_around(b, node, b.arranged(x, layout))
+
+
+def _by_channels_around(b: Builder, node: Node, x: Tensor) -> Tensor:
     usual = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     config: dict[str, Any] = {name: _number(node, name, each) for name, each in usual.items()}
     kind, layout = LocalResponseNormalization, x.layout

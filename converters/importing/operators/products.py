@@ -214,6 +214,8 @@ def einsum(b: Builder, node: Node, *values: Value) -> Tensor:
     """Returns what a formula of letters says: an EinsumDense where one of two operands is weights."""
     like = next(each for each in values if isinstance(each, Tensor))
     terms, out = _terms(node.get("equation"), [rank_of(each) for each in values])
+    if len(values) == 2 and not isinstance(values[0], Tensor):
+        values, terms = values[::-1], terms[::-1]
     if len(values) == 2 and isinstance(values[0], Tensor) and not isinstance(values[1], Tensor):
         found = _einsum_dense(b, values[0], b.numbers(np.asarray(values[1])), terms, out)
         if found is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.converters.importing.patterns.activations import gated_activation, hard_sigmoid
-from zoo.converters.importing.patterns.layers import convolution_bias, dense, separable_convolution
+from zoo.converters.importing.patterns.layers import convolution_bias, dense, kept_axis, separable_convolution
+from zoo.converters.importing.patterns.lrn import local_response
 from zoo.converters.importing.patterns.normalization import (
     grouped,
     line_of_statistics,
@@ -17,6 +18,7 @@ from zoo.converters.importing.patterns.normalization import (
     standardization,
 )
 from zoo.converters.importing.patterns.pooling import adaptive_pooling
+from zoo.converters.importing.patterns.regrouping import blocks_of_kernels, regrouping
 from zoo.converters.importing.rewriting import Pattern
 
 PATTERNS: Sequence[Pattern] = (
@@ -28,6 +30,10 @@ PATTERNS: Sequence[Pattern] = (
     line_of_statistics,
     grouped,
     adaptive_pooling,
+    local_response,
+    regrouping,
+    blocks_of_kernels,
+    kept_axis,
     normalization_scale,
     separable_convolution,
 )

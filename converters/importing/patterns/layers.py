@@ -1,4 +1,4 @@
-"""Weights that are written beside the layer they belong to: biases, and a convolution in two."""
+"""What is written beside the layer it belongs to: biases, a convolution in two, an axis that is kept."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def convolution_bias(view: View, node: Node) -> Match | None:
         channels = kernel.shape[0] if conv.operator == "Conv" else kernel.shape[1] * conv.get("group", 1)
         numbers = _per_channel(bias, channels, kernel.ndim)
         if numbers is not None:
-            name = view.new_name(conv, "bias")
+            name, new = view.derived(other, numbers)
             made = replace(conv, inputs=(*conv.inputs[:2], name), outputs=node.outputs)
-            return Match((conv, node), made, ((name, numbers),))
+            return Match((conv, node), made, new)
     return None
 
 
@@ -33,13 +33,15 @@ def dense(view: View, node: Node) -> Match | None:
         if product is None or bias is None or bias.dtype.kind != "f":
             continue
         kernel = view.array(product.inputs[1])
-        if kernel is None or kernel.ndim != 2 or bias.size != kernel.shape[1] or bias.shape[-1] != bias.size:
+        if kernel is None or kernel.ndim != 2 or bias.size != kernel.shape[1]:
             continue
-        name = view.new_name(product, "bias")
+        if bias.shape[-1:] not in ((), (bias.size,)):
+            continue
+        name, new = view.derived(other, bias.reshape(-1))
         made = replace(
             product, operator="Dense", domain=PATTERN, inputs=(*product.inputs, name), outputs=node.outputs, version=0
         )
-        return Match((product, node), made, ((name, bias.reshape(-1)),))
+        return Match((product, node), made, new)
     return None
 
 
@@ -63,6 +65,19 @@ def separable_convolution(view: View, node: Node) -> Match | None:
         node, operator="SeparableConv", domain=PATTERN, inputs=inputs, attributes=depth.attributes, version=0
     )
     return Match((depth, node), made)
+
+
+def kept_axis(view: View, node: Node) -> Match | None:
+    """Finds what lies at a place of an axis, and that axis put back: a Gather of one place, which keeps it."""
+    gather = view.producer(node.inputs[0], "Gather") if node.operator == "Unsqueeze" else None
+    index = view.array(gather.inputs[1]) if gather is not None else None
+    axes = view.array(node.inputs[1]) if len(node.inputs) > 1 else node.get("axes")
+    if gather is None or index is None or index.ndim or axes is None:
+        return None
+    if [int(axis) for axis in axes] != [gather.get("axis", 0)]:
+        return None
+    name, new = view.derived(gather.inputs[1], index.reshape(1))
+    return Match((gather, node), replace(gather, inputs=(gather.inputs[0], name), outputs=node.outputs), new)
 
 
 def _per_channel(array: Array, channels: int, rank: int) -> Array | None:
