@@ -17,7 +17,8 @@ def fold(net: Net) -> None:
     kept = []
     for op in net.ops:
         inputs = [name for name in op.inputs if name]
-        if not inputs or op.graphs or "Random" in op.operator or not all(name in net.constants for name in inputs):
+        computable = onnx.defs.has(op.operator, op.domain) and not op.graphs and "Random" not in op.operator
+        if not inputs or not computable or not all(name in net.constants for name in inputs):
             kept.append(op)
             continue
         sizes = [known_size(net.sizes(name)) for name in op.outputs]
@@ -68,7 +69,7 @@ def _computed(net: Net, op: Op) -> list[Array]:
 
 def simplify(net: Net) -> None:
     """Replaces what tf2onnx and TensorFlow write in several operators by the one that says it."""
-    for rule in (_without_copies, follow_sizes, _products, _without_double_negation, _linear, _biases):
+    for rule in (_without_copies, follow_sizes, _products, _without_doubles, _linear, _biases):
         rule(net)
     net.prune()
 
@@ -88,6 +89,21 @@ def _without_copies(net: Net) -> None:
         else:
             kept.append(op)
     net.ops = kept
+    _without_last_copies(net)
+
+
+def _without_last_copies(net: Net) -> None:
+    """Lets what makes a value that is only handed on as an output make that output."""
+    producers, consumers, captured = net.producers(), net.consumers(), net.captured()
+    gone = set()
+    for op in net.ops:
+        source = op.inputs[0] if op.operator == "Identity" and op.outputs[0] in net.outputs else ""
+        before = producers.get(source)
+        if before is None or source in net.outputs or source in captured or consumers[source] != [op]:
+            continue
+        before.outputs = [op.outputs[0] if each == source else each for each in before.outputs]
+        gone.add(op)
+    net.ops = [op for op in net.ops if op not in gone]
 
 
 def _products(net: Net) -> None:
@@ -114,6 +130,29 @@ def _products(net: Net) -> None:
                 product.name,
             )
     net.prune()
+
+
+def _without_doubles(net: Net) -> None:
+    _without_double_negation(net)
+    _without_double_reversal(net)
+
+
+def _without_double_reversal(net: Net) -> None:
+    """Says x for what is turned back to front twice, as what a Bidirectional reads backwards is."""
+    producers = net.producers()
+    for op in net.ops:
+        before = producers.get(op.inputs[0]) if op.operator == "Slice" else None
+        if before is not None and before.operator == "Slice" and _reversed(net, op) == _reversed(net, before) != []:
+            op.operator, op.inputs = "Identity", [before.inputs[0]]
+
+
+def _reversed(net: Net, op: Op) -> list[int]:
+    """Returns the axes along which a Slice takes everything from the end to the start."""
+    if len(op.inputs) < 5 or not all(name in net.constants for name in op.inputs[1:]):
+        return []
+    starts, ends, axes, steps = (net.constants[name].reshape(-1) for name in op.inputs[1:])
+    whole = (starts == -1).all() and (ends < -(1 << 31)).all() and (steps == -1).all()
+    return sorted(axes.tolist()) if whole else []
 
 
 def _without_double_negation(net: Net) -> None:
@@ -172,6 +211,23 @@ def _biases(net: Net) -> None:
             before.outputs = op.outputs
             gone.add(op)
     net.ops = [op for op in net.ops if op not in gone]
+
+
+def merge_weights(net: Net) -> None:
+    """Keeps one of known values that were made alike of the same weights, as those of a layer that is called twice."""
+    groups = dict[tuple[object, ...], list[str]]()
+    names = dict[str, str]()
+    fixed = net.captured().union(net.outputs)
+    for name, array in net.constants.items():
+        if name not in net.sources or name in fixed:
+            continue
+        alike = groups.setdefault((net.sources[name], array.shape, array.dtype), [])
+        same = next((each for each in alike if np.array_equal(net.constants[each], array)), None)
+        if same is None:
+            alike.append(name)
+        else:
+            names[name] = same
+    net.use_instead(names)
 
 
 def merge_equal(net: Net) -> None:

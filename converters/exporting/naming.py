@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -135,6 +135,7 @@ def _name_values(net: Net, inputs: list[str], outputs: Mapping[str, str]) -> Non
                     new += "'"
                 names[name] = new
                 taken.add(new)
+    _rename(net, {name: net.fresh(name) for name in net.constants if name in taken and name not in captured})
     _rename(net, names)
 
 
@@ -151,8 +152,8 @@ def name_constants(net: Net, paths: Mapping[str, str]) -> None:
     for name in net.constants:
         known = name.split("~")[0]
         sources = net.sources.get(name, frozenset({known} if known in paths else ()))
-        if len(sources) == 1 and next(iter(sources)) in paths:
-            base = paths[next(iter(sources))]
+        if sources and all(each in paths for each in sources):
+            base = _joint_path([paths[each] for each in sources])
         elif name in users and users[name][0].name:
             base = f"{users[name][0].name}/number"
         else:
@@ -164,6 +165,20 @@ def name_constants(net: Net, paths: Mapping[str, str]) -> None:
         taken.add(new)
         names[name] = new
     _rename(net, names)
+
+
+def _joint_path(paths: Sequence[str]) -> str:
+    """Returns what weights are called together.
+
+    >>> _joint_path(["both/forward/kernel", "both/backward/kernel"])
+    'both/kernel'
+    """
+    if len(paths) == 1:
+        return paths[0]
+    parts = [each.split("/") for each in paths]
+    count = next((n for n, some in enumerate(zip(*parts, strict=False)) if len(set(some)) > 1), 0)
+    lasts = {each[-1] for each in parts}
+    return "/".join([*parts[0][:count], "and".join(sorted(lasts)) if len(lasts) > 1 else lasts.pop()])
 
 
 def _rename(net: Net, names: Mapping[str, str]) -> None:

@@ -132,6 +132,7 @@ class Net:
             if any(name in needed for name in op.outputs):
                 kept.append(op)
                 needed.update(op.inputs, op.captured())
+                needed.discard("")  # an input, or an output, that is left out
         self.ops = kept[::-1]
 
     def forget_unused(self) -> None:

@@ -18,14 +18,20 @@ _CLOSE = 1e-5  # float32 rounds to 6e-8; s and b are some operations away
 
 @dataclass(frozen=True)
 class _Layer:
-    """The weights of a layer by name, and what it adds to the variance."""
+    """The weights of a layer by name, what it adds to the variance, and how much of its statistics a step keeps."""
 
     mean: str
     variance: str
     gamma: str | None
     beta: str | None
     epsilon: float
+    momentum: float
     axis: int
+
+    def operator(self, name: str, inputs: list[str], outputs: list[str]) -> Op:
+        """Returns the operator of the layer."""
+        made = Op("BatchNormalization", name, inputs, outputs)
+        return made.put(epsilon=self.epsilon, momentum=self.momentum)
 
 
 def rebuild_normalization(net: Net, layers: Iterable[Any], weights: Mapping[int, str]) -> None:
@@ -69,7 +75,8 @@ def _layers(layers: Iterable[Any], weights: Mapping[int, str]) -> list[_Layer]:
         beta = weights.get(id(each.beta)) if each.center else None
         mean, variance = weights.get(id(each.moving_mean)), weights.get(id(each.moving_variance))
         if mean and variance:
-            found.append(_Layer(mean, variance, gamma, beta, float(each.epsilon), int(each.axis)))
+            numbers = float(each.epsilon), float(each.momentum), int(each.axis)
+            found.append(_Layer(mean, variance, gamma, beta, *numbers))
     return found
 
 
@@ -102,18 +109,14 @@ def _built(net: Net, layer: _Layer, x: str, found: tuple[Array, Array], last: Op
         layer.mean, layer.variance,
     ]  # fmt: skip
     if axis == 1 or rank == 1:
-        return (
-            [Op("BatchNormalization", last.name, [x, *names], last.outputs).put(epsilon=layer.epsilon)]
-            if rank > 1
-            else None
-        )
+        return [layer.operator(last.name, [x, *names], last.outputs)] if rank > 1 else None
     forth = [0, axis, *(each for each in range(1, rank) if each != axis)]
     back = [forth.index(each) for each in range(rank)]
     before, after = net.fresh(x), net.fresh(last.outputs[0])
     net.dims[before] = net.dims[after] = tuple(dims[each] for each in forth)
     return [
         Op("Transpose", f"{last.name}/forth", [x], [before]).put(perm=forth),
-        Op("BatchNormalization", last.name, [before, *names], [after]).put(epsilon=layer.epsilon),
+        layer.operator(last.name, [before, *names], [after]),
         Op("Transpose", f"{last.name}/back", [after], last.outputs).put(perm=back),
     ]
 

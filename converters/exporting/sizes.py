@@ -73,7 +73,7 @@ def asked_sizes(net: Net, op: Op) -> Sizes | None:
 
 
 def _known(net: Net, name: str, vectors: dict[str, Sizes]) -> Sizes | None:
-    if name in net.constants and net.constants[name].ndim <= 1:
+    if name in net.constants and net.constants[name].ndim <= 1 and net.constants[name].dtype.kind in "iu":
         return [int(each) for each in net.constants[name].reshape(-1)]
     return vectors.get(name)
 

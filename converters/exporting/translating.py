@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
+from zoo.converters.exporting.lacking import HANDLERS
 from zoo.converters.exporting.net import Array, Net, net_of
 from zoo.converters.exporting.tracing import Traced
+from zoo.converters.exporting.whole_layers import OPERATION
 
 from zoo.errors import IntegrityError
 
@@ -35,19 +37,19 @@ def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net
     function = trace.function
     inputs = [each.name for each in function.inputs if each.dtype != tf.resource]
     outputs = [each.name for each in function.outputs]
-    with _listening() as failed:
+    with _listening() as failed, _refusing(failed, layer_of):
         with tf.device("/cpu:0"):
             frozen = tf_loader.from_function(function, inputs, outputs)
             with tf.Graph().as_default() as graph:
                 tf.import_graph_def(frozen, name="")
                 found = tfonnx.process_tf_graph(
                     graph, continue_on_error=True, opset=opset, input_names=inputs, output_names=outputs,
-                    custom_op_handlers={"Erfc": (_erfc, []), "ReverseV2": (_reverse, [])},
+                    custom_op_handlers={name: (each, []) for name, each in _OURS.items()},
                 )  # fmt: skip
         some = {name: each for name, each in optimizer._get_optimizers().items() if name in _TIDYING}
         found = optimizer.optimize_graph(found, optimizers=some)
         proto = found.make_model("")
-    _refuse_untranslated(proto.graph, failed, layer_of)
+    _refuse_untranslated(proto.graph, failed, layer_of, trace.calls)
     names = [*inputs, *outputs, *(name for node in proto.graph.node for name in node.output)]
     dims = {name: found.get_shape(name) for name in names}
     net = net_of(
@@ -60,7 +62,17 @@ def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net
         },
         {name: found.get_dtype(name) for name in names if found.get_dtype(name) is not None},
     )
+    _name_turned(net, layer_of)
     return _bound(net, trace, inputs)
+
+
+def _name_turned(net: Net, layer_of: Callable[[str], str]) -> None:
+    """Calls operators that tf2onnx gave no name after the transposition behind them, which has the operation's."""
+    consumers = net.consumers()
+    for op in net.ops:
+        users = consumers.get(op.outputs[0], [])
+        if len(users) == 1 and users[0].operator == "Transpose" and not layer_of(op.name) and layer_of(users[0].name):
+            op.name = f"{users[0].name}/{op.operator}"
 
 
 def _bound(net: Net, trace: Traced, inputs: list[str]) -> Net:
@@ -85,35 +97,35 @@ def array_of(tensor: tf.Tensor) -> Array:
         return found
 
 
-def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
-    """Makes 1 + erf(-x) of erfc(x), which ONNX does not have: so GELU is as others write it."""
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
-    one = context.make_const(f"{name}/one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(dtype))).output[0]
-    (x,), output = node.input, node.output[0]
-    context.remove_node(name)
-    negative = context.make_node("Neg", [x], shapes=[shape], dtypes=[dtype], op_name_scope=name).output[0]
-    erf = context.make_node("Erf", [negative], shapes=[shape], dtypes=[dtype], op_name_scope=name).output[0]
-    context.make_node("Add", [one, erf], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+def _as_it_is(context: Any, node: Any, name: str, args: Any) -> None:
+    """Leaves an operation that stands for a layer: what becomes of it is decided when its weights are known."""
 
 
-def _reverse(context: Any, node: Any, name: str, args: Any) -> None:
-    """Makes a Slice that goes backwards of a reversal along axes that are known."""
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
-    axes = np.atleast_1d(node.inputs[1].get_tensor_value(as_list=False)).astype(np.int64)
-    (x, _), output = node.input, node.output[0]
-    ends = np.full(axes.shape, np.iinfo(np.int64).min, np.int64)
-    numbers = [("starts", np.full_like(axes, -1)), ("ends", ends), ("axes", axes), ("steps", np.full_like(axes, -1))]
-    known = [context.make_const(f"{name}/{what}", each).output[0] for what, each in numbers]
-    context.remove_node(name)
-    context.make_node("Slice", [x, *known], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+_OURS = {**HANDLERS, OPERATION: _as_it_is}
 
 
-def _refuse_untranslated(graph: onnx.GraphProto, failed: list[str], layer_of: Callable[[str], str]) -> None:
+def _refuse_untranslated(
+    graph: onnx.GraphProto, failed: list[str], layer_of: Callable[[str], str], calls: Collection[str]
+) -> None:
     for node in _all_nodes(graph):
-        if not onnx.defs.has(node.op_type, node.domain):
+        if not onnx.defs.has(node.op_type, node.domain) and node.name not in calls:
             raise _refusal(layer_of(node.name), node.op_type)
     if failed:
         raise _refusal(layer_of(failed[0]), failed[0])
+
+
+@contextlib.contextmanager
+def _refusing(failed: list[str], layer_of: Callable[[str], str]) -> Iterator[None]:
+    """Makes errors of ours of those of tf2onnx, which come of what it could not translate before."""
+    try:
+        yield
+    except Exception as error:  # of any kind: tf2onnx has none of its own
+        if failed:
+            raise _refusal(layer_of(failed[0]), failed[0]) from error
+        raise IntegrityError(
+            f"The model cannot be exported: tf2onnx fails with {' '.join(str(error).split())[:300]!r}. Export a "
+            "part of it, keras.Model(model.input, LAYER.output), to see which layer is the reason."
+        ) from error
 
 
 def _refusal(layer: str, operation: str) -> IntegrityError:

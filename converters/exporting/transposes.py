@@ -21,7 +21,7 @@ _ELEMENTWISE = {
     "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu",
     "Where", "Xor", "Mish", "Gelu", "Celu",
 }  # fmt: skip
-_ALONG = {"Softmax", "LogSoftmax", "Hardmax"}  # one axis, an attribute; the sizes stay
+_ALONG = {"Softmax", "LogSoftmax", "Hardmax", "LpNormalization"}  # one axis, an attribute; the sizes stay
 
 
 def sink_transposes(net: Net) -> None:
@@ -40,6 +40,7 @@ class _Sinking(Views):
             "Transpose": self._transpose, "Reshape": self._reshape, "Concat": self._concat, "Pad": self._pad,
             "Slice": self._slice, "Split": self._split, "Shape": self._shape, "MatMul": self._product,
             "Gemm": self._product, "Squeeze": self._squeeze, "Unsqueeze": self._unsqueeze,
+            "LayerNormalization": self._over_last,
             **dict.fromkeys(_ELEMENTWISE, self._elementwise), **dict.fromkeys(_ALONG, self._along),
         }  # fmt: skip
 
@@ -53,7 +54,14 @@ class _Sinking(Views):
             for name in op.outputs:
                 if name in self.views and (name in self.captured or name in self.net.outputs):
                     self.materialised(name, under_its_name=True)
+                    if self._ends_here(name):
+                        del self.views[name]
         self.net.ops = self.ops
+
+    def _ends_here(self, name: str) -> bool:
+        """Returns whether a value goes out, and what is made of it too: a view of it would be turned again there."""
+        made = [each for user in self.consumers.get(name, ()) for each in user.outputs]
+        return name in self.net.outputs and all(each in self.net.outputs for each in made)
 
     # --- operators; each says whether it could do it on what is there ---
 
@@ -88,6 +96,17 @@ class _Sinking(Views):
             return False
         op.put(axis=view.perm[op.get("axis", -1)])
         return self.emit(op, [view.base], view.perm)
+
+    def _over_last(self, op: Op) -> bool:
+        """Works on what is there where the last axes lie as they are."""
+        if not self.is_view(op.inputs[0]):
+            return False
+        view = self.views[op.inputs[0]]
+        rank = len(view.perm)
+        first = op.get("axis", -1) % rank if op.operator == "LayerNormalization" else rank - 1
+        if view.perm[first:] != tuple(range(first, rank)):
+            return False
+        return self.emit(op, [view.base, *op.inputs[1:]], view.perm)
 
     def _concat(self, op: Op) -> bool:
         perms = {self.views[name].perm for name in op.inputs if name in self.views}
@@ -235,7 +254,8 @@ class _Sinking(Views):
         """Turns the rows of a weight behind a flattened view; what was flattened is in another order."""
         found = self.kernels.get(op.inputs[0])
         if found is None:
-            return False
+            kernel = self.net.constants.get(op.inputs[1])
+            return op.operator == "MatMul" and kernel is not None and kernel.ndim == 2 and self._over_last(op)
         dims, perm = found
         key = (op.inputs[1], (-1, *perm))
         if key not in self.turned:

@@ -7,7 +7,9 @@ https://protobuf.dev/programming-guides/encoding/. A message's length stands bef
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +18,16 @@ from typing import IO
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from zoo.converters.exporting.net import Array, Dims, Net
 
 from zoo.errors import DiskError
 
+PRODUCER = "zoo-transfer"  # what the files say who wrote them
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # fields of ModelProto, GraphProto and TensorProto
 _LENGTH_DELIMITED = 2
 _SMALL = 1 << 10  # bytes of a number that stays in the file beside large weights
+_LARGEST_GRAPH = 1 << 26  # bytes of a model whose weights are elsewhere
 _ALIGNED = 1 << 12  # bytes: a page, so that a weight can be mapped
 
 
@@ -59,18 +64,47 @@ def private_folder(path: Path) -> Iterator[Path]:
 
 
 def publish(folder: Path, path: Path) -> None:
-    """Gives what was written in a private folder its place: the weights first, the model last."""
-    for name in (data_name(path), path.name):
-        written = folder / name
-        if written.exists():
-            _flush(written)
-            written.replace(path.with_name(name))
+    """Gives what was written in a private folder its place: the weights first, the model last.
+
+    The weights of a model have a name of their own: until the model is in its place, an earlier one has those that it
+    had. They go last, if they were ours. Where the model cannot be put there, nothing stays but what was there.
+    """
+    before = data_of(path)
+    written = {each.name: path.with_name(each.name) for each in folder.iterdir() if each.name != path.name}
+    try:
+        for name, place in [*written.items(), (path.name, path)]:
+            _flush(folder / name)
+            (folder / name).replace(place)
+    except OSError:
+        for place in set(written.values()) - set(before):
+            place.unlink(missing_ok=True)
+        raise
     _flush(path.parent)
+    for place in set(before) - set(written.values()):
+        if _is_ours(place, path):
+            place.unlink(missing_ok=True)
 
 
-def data_name(path: Path) -> str:
-    """Returns the name of the file beside a model that has its weights, where they are too large for it."""
-    return f"{path.name}.data"
+def data_of(path: Path) -> list[Path]:
+    """Returns the files beside a model written here that have its weights; none for a model of another."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_GRAPH:
+        return []
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError:
+        return []
+    if model.producer_name != PRODUCER:
+        return []
+    entries = (entry for each in model.graph.initializer for entry in each.external_data)
+    places = {entry.value for entry in entries if entry.key == "location"}
+    beside = [path.parent / each for each in sorted(places) if each and Path(each).name == each]
+    return [each for each in beside if each.is_file() and not each.is_symlink()]
+
+
+def _is_ours(place: Path, path: Path) -> bool:
+    """Returns whether a file is called as weights of the model at `path` are: a copy of another refers to others."""
+    return re.fullmatch(rf"{re.escape(path.name)}(\.[0-9a-f]{{8}})?\.data", place.name) is not None
 
 
 def _flush(path: Path) -> None:
@@ -89,12 +123,13 @@ def write_model(net: Net, path: Path, outputs: list[str], header: Header, *, out
         path: The file.
         outputs: Those of the net's outputs that the model has.
         header: What the file says of itself.
-        outside: Whether large weights go to another file beside it, as a model of more than 2 GB must.
+        outside: Whether large weights go to another file beside it, as a model of more than 2 GB must. It is called
+            after the model and what it has: `net.onnx.1f0a9b3c.data`.
     """
     model = _without_weights(net, outputs, header)
     tensors = {name: _tensor(name, array) for name, array in net.constants.items()}
     if outside:
-        _write_data(net, tensors, path.with_name(data_name(path)))
+        _write_data(net, tensors, path)
     graph = model.graph.SerializeToString()
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
@@ -151,20 +186,25 @@ def _tensor(name: str, array: Array) -> onnx.TensorProto:
 
 
 def _write_data(net: Net, tensors: dict[str, onnx.TensorProto], path: Path) -> None:
-    """Writes the large weights to a file of their own, and says in each where it is."""
-    with path.open("xb") as file:
-        for name, tensor in tensors.items():
-            array = net.constants[name]
-            if array.nbytes < _SMALL:
-                continue
-            start = -(-file.tell() // _ALIGNED) * _ALIGNED
-            file.write(bytes(start - file.tell()))
-            file.write(_bytes(array))
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (("location", path.name), ("offset", start), ("length", array.nbytes)):
-                tensor.external_data.add(key=key, value=str(value))
+    """Writes the large weights of a model to a file of their own, and says in each where it is."""
+    large = {name: array for name, array in net.constants.items() if array.nbytes >= _SMALL}
+    if not large:
+        return
+    unnamed, digest = path.with_name(f"{path.name}.data"), hashlib.sha256()
+    places = {}
+    with unnamed.open("xb") as file:
+        for name, array in large.items():
+            places[name] = -(-file.tell() // _ALIGNED) * _ALIGNED
+            for each in (bytes(places[name] - file.tell()), _bytes(array)):
+                file.write(each)
+                digest.update(each)
         file.flush()
         os.fsync(file.fileno())
+    named = unnamed.rename(path.with_name(f"{path.name}.{digest.hexdigest()[:8]}.data"))
+    for name, array in large.items():
+        tensors[name].data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", named.name), ("offset", places[name]), ("length", array.nbytes)):
+            tensors[name].external_data.add(key=key, value=str(value))
 
 
 def _write_weight(file: IO[bytes], tensor: onnx.TensorProto, array: Array) -> None:

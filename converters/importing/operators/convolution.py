@@ -37,7 +37,11 @@ def conv(b: Builder, node: Node, x: Tensor, w: Value, bias: Value | None = None)
     groups, channels = node.get("group", 1), w.shape[1]
     strides = node.get("strides") or [1] * places
     dilations = node.get("dilations") or [1] * places
-    x, padding = padded(b, node, b.channels_last(x), w.shape[2:], strides, dilations)
+    shuffle = x.layout.shuffle(1) if groups == 1 else None
+    if shuffle:  # channels that lie in another order stay so: the kernel takes them as they are
+        w = w[:, list(shuffle)]
+    x = b.arranged(x, Layout.channels_last(x.rank).with_shuffle(1, shuffle))
+    x, padding = padded(b, node, x, w.shape[2:], strides, dilations)
     x = sized(b, x, 1, channels * groups)
     if _is_thinned(strides, dilations):
         every = replace(node, attributes={"group": groups, "dilations": dilations})
