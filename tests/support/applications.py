@@ -23,6 +23,7 @@ FAMILIES = (
     *("MobileNetV3Small", "DenseNet121", "NASNetMobile", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"),
 )
 CLASSES = 10
+_PATCH = 32  # pixels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class RoundTrip:
     Attributes:
         exported: The largest error of the export, relative to the largest value.
         error: That of the net that came back against the first, before softmax.
+        contrast: How far the outputs for two inputs are apart, relative to the largest: a net that hardly looks at what
+            it is given would hide mistakes.
         units: Of the first net, and of the one that came back.
         trainable: Numbers that train, of both.
         transpositions: That are left.
@@ -41,6 +44,7 @@ class RoundTrip:
 
     exported: float
     error: float
+    contrast: float
     units: tuple[int, int]
     trainable: tuple[int, int]
     transpositions: int
@@ -51,23 +55,49 @@ class RoundTrip:
         """Returns whether the net that came back is the first one, and can be cut and trained as that."""
         same = self.units[0] == self.units[1] and self.trainable[0] == self.trainable[1]
         return (
-            self.error <= 1e-4 and same and not self.transpositions and self.loss[1] < self.loss[0] and not self.unmoved
+            self.error <= 1e-4
+            and self.contrast > 0.05
+            and same
+            and not self.transpositions
+            and self.loss[1] < self.loss[0]
+            and not self.unmoved
         )
 
 
 def random_net(name: str, side: int) -> keras.Model:
-    """Returns a net with random weights; those of normalizations are random too, so that none can be left out."""
+    """Returns a net with random weights, which its output depends on, and on its input.
+
+    The weights of normalizations are random too, so that none can be left out, but for their statistics: those are what
+    the layers see. With others, deep nets put out nearly the same for every input.
+    """
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     net = getattr(keras.applications, name)(
         weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None
     )
     rng = np.random.default_rng(0)
+    norms = [each for each in net._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
     for layer in net._flatten_layers():
-        for weight in layer.weights if type(layer).__name__.endswith("Normalization") else ():
-            low, high = (0.5, 1.5) if weight.name in ("gamma", "moving_variance") else (-0.1, 0.1)
-            weight.assign(rng.uniform(low, high, weight.shape))
+        for weight in layer.weights if type(layer).__name__.endswith(("Normalization", "LayerScale")) else ():
+            if weight.trainable:
+                weight.assign(rng.uniform(*((0.5, 1.5) if weight.name == "gamma" else (-0.1, 0.1)), weight.shape))
+    momenta = [each.momentum for each in norms]
+    for each in norms:
+        each.momentum = 0.0
+    net(pictures(net, 4, seed=2), training=True)
+    for each, momentum in zip(norms, momenta, strict=True):
+        each.momentum = momentum
     return net
+
+
+def pictures(net: keras.Model, count: int, seed: int) -> Any:
+    """Returns pictures as a net wants them, 0..255 or -1..1, of large patches: of noise, a mean would leave nothing."""
+    side, rng = net.input_shape[1], np.random.default_rng(seed)
+    cells = -(-side // _PATCH)
+    coarse = rng.uniform(-1, 1, (count, cells, cells, 3)) + rng.uniform(-1, 1, (count, 1, 1, 3))
+    found = (coarse / 2).repeat(_PATCH, 1).repeat(_PATCH, 2)[:, :side, :side].astype("float32")
+    scales = (keras.layers.Rescaling, keras.layers.Normalization)
+    return found * 127.5 + 127.5 if any(isinstance(each, scales) for each in net.layers[:3]) else found
 
 
 def round_trip(name: str, side: int, folder: Path) -> RoundTrip:
@@ -75,7 +105,7 @@ def round_trip(name: str, side: int, folder: Path) -> RoundTrip:
     net = random_net(name, side)
     exported = keras_to_onnx(net, folder / "net.onnx")
     back, report = onnx_to_keras(folder / "net.onnx")
-    x = np.random.default_rng(1).uniform(-1, 1, (2, side, side, 3)).astype("float32")
+    x = pictures(net, 2, seed=1)
     wanted, found = (np.asarray(each(x, training=False)) for each in (net, back))
     before = [each.numpy() for each in back.trainable_weights]
     loss = _trained(back, x)
@@ -87,6 +117,7 @@ def round_trip(name: str, side: int, folder: Path) -> RoundTrip:
     return RoundTrip(
         exported=exported.error,
         error=float(np.abs(found - wanted).max() / np.abs(wanted).max()),
+        contrast=float(np.abs(wanted[0] - wanted[1]).max() / np.abs(wanted).max()),
         units=(len(zoo.split_units(net)), len(zoo.split_units(back))),
         trainable=(_numbers(net), _numbers(back)),
         transpositions=report.transpositions,
