@@ -27,12 +27,29 @@ _limit = click.option(
 )
 
 
+def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) -> dict[str, tuple[int | None, ...]]:
+    """Returns the sizes of inputs by name, of texts such as "input=?,3,224,224"."""
+    found = {}
+    for each in told:
+        name, _, sizes = each.rpartition("=")
+        parts = [part.strip() for part in sizes.split(",")]
+        if not name or not all(part == "?" or (part.isdecimal() and int(part) > 0) for part in parts):
+            raise click.BadParameter(f"Expected NAME=?,3,224,224, where ? varies; got {each!r}.", param=parameter)
+        found[name] = tuple(None if part == "?" else int(part) for part in parts)
+    return found
+
+
 @click.command()
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @_replace
 @_opset
 @_limit
+@click.option("--until", metavar="NODE", help="Of an ONNX source: convert what is below and with this node.")
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=SIZES", callback=_sizes,
+    help="Of an ONNX source: the sizes of an input, as ONNX has them; ? varies: input=?,3,224,224.",
+)  # fmt: skip
 @as_json
 def convert(source: str, target: str, as_json: bool, **options: Any) -> None:
     """Write the model in the file SRC to DST, in the format of its suffix, and compare the two.
@@ -82,6 +99,7 @@ def _show(exported: zoo.Exported, as_json: bool) -> None:
     ]
     if exported.written:
         pairs.append(("operators", _counts(exported.written.operators)))
+    pairs += [("note", each) for each in (exported.read.notes if exported.read else ())]
     steps = ", ".join(f"{error:.1e} from {step}" for step, error in exported.errors.items())
     show_pairs([*pairs, ("parity", f"{steps}: the largest difference on random input, relative to the largest output")])
 

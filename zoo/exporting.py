@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from zoo.converters import ConversionReport, keras_to_onnx, onnx_to_keras
+from zoo.converters import ConversionReport, keras_to_onnx
 from zoo.converters.exporting.comparing import examples_of, outputs_of
 from zoo.converters.exporting.tracing import packed
+from zoo.converters.exporting.writing import data_of
 from zoo.converters.parity import relative_error
 from zoo.errors import IntegrityError, UsageError
 from zoo.files import disk_errors, flush, make_folder, temporary_name
-from zoo.loading import load_model
+from zoo.loading import load_model, load_onnx_file
 
 Array = NDArray[Any]
 
@@ -67,6 +68,8 @@ def convert(
     replace: bool = False,
     opset: int = 18,
     limit: float = 1e-4,
+    until: str | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Exported:
     """Writes the model in one file to another, of the format that its suffix says; returns what came of it.
 
@@ -76,6 +79,8 @@ def convert(
         replace: Whether a model that is there already gives way.
         opset: Of an ONNX target: its operator set.
         limit: The largest error that passes, of each step, relative to the largest value of an output.
+        until: Of an ONNX source: the name of the last node to convert.
+        shapes: Of an ONNX source: the sizes of inputs, as ONNX has them, by name; None for one that varies.
 
     Raises:
         UsageError: A suffix is another, or there is a file and `replace` was not said. Nothing is read then.
@@ -89,8 +94,10 @@ def convert(
         raise UsageError(f"Expected a source that ends with {', '.join(SOURCES)}; got {source}.")
     checked_target(Path(target), replace)
     if source.suffix.lower() != ".onnx":
+        if until is not None or shapes:
+            raise UsageError(f"Expected a .onnx source for --until and --shape, until and shapes; got {source}.")
         return export_model(load_model(source), target, replace=replace, opset=opset, limit=limit)
-    model, read = onnx_to_keras(source, limit=limit)
+    model, read = load_onnx_file(source, limit=limit, until=until, shapes=shapes)
     return export_model(model, target, replace=replace, opset=opset, limit=limit, read=read)
 
 
@@ -122,7 +129,7 @@ def export_model(
         errors["Keras to ONNX"] = written.error
     else:
         errors[f"Keras to {FORMATS[suffix]}"] = _written(model, path, suffix, limit)
-    count = _size(path) + (_size(path.with_name(f"{path.name}.data")) if suffix == ".onnx" else 0)
+    count = _size(path) + sum(_size(each) for each in (data_of(path) if suffix == ".onnx" else []))
     return Exported(path, FORMATS[suffix], count, max(errors.values()), errors, model.count_params(), read, written)
 
 
@@ -182,9 +189,15 @@ def _put(written: Path, path: Path, folder: Path) -> None:
     """Gives what was written its place, durably; a folder that was there goes last."""
     for each in [*sorted(written.rglob("*")), written] if written.is_dir() else [written]:
         flush(each)
+    before = folder / "before"
     if path.is_dir():
-        path.rename(folder / "before")
-    written.replace(path)
+        path.rename(before)
+    try:
+        written.replace(path)
+    except OSError:
+        if before.is_dir():
+            before.rename(path)
+        raise
     flush(path.parent)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
@@ -108,7 +109,7 @@ def test_a_saved_model_gives_way_to_another(net: keras.Model) -> None:
         (["net.keras", "out.pb"], 2, ".tflite"),
         (["net.pb", "out.onnx"], 2, "source that ends with"),
         (["nothing.keras", "out.onnx"], 3, "no nothing.keras"),
-        (["nothing.onnx", "out.keras"], 3, "no file nothing.onnx"),
+        (["nothing.onnx", "out.keras"], 3, "no nothing.onnx"),
         (["net.keras", "out.onnx", "--opset", "99"], 2, "13<=x<=18"),
         (["net.keras", "out.onnx", "--limit", "1e-12"], 4, "differs from the original"),
     ],
@@ -163,3 +164,26 @@ def test_export_of_a_run_takes_its_preprocessing_along() -> None:
 def test_nothing_is_loaded_for_a_target_that_cannot_be() -> None:
     with pytest.raises(UsageError, match=r"\.tflite"):
         zoo.export("no-such-model", "out.pb")
+
+
+def test_a_part_of_an_onnx_file_with_told_sizes() -> None:
+    made = [("GlobalAveragePool", "x", "g"), ("Flatten", "g", "f"), ("Bogus", "f", "y")]
+    nodes = [onnx.helper.make_node(operator, [x], [y], y) for operator, x, y in made]
+    told = onnx.helper.make_tensor_value_info("x", 1, ["n", 3, "h", "w"])
+    last = onnx.helper.make_tensor_value_info("y", 1, None)
+    sets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph(nodes, "net", [told], [last]), opset_imports=sets, ir_version=8),
+        "net.onnx",
+    )
+
+    done = run("convert", "net.onnx", "net.keras", "--until", "f", "--shape", "x=?,3,8,6")
+    assert done.exit_code == 0, done.output
+    assert keras.models.load_model("net.keras").input_shape == (None, 8, 6, 3)
+
+
+@pytest.mark.parametrize("told", ["x", "x=", "x=3,a", "=3", "x=0,3"])
+def test_sizes_that_are_none_are_refused(told: str) -> None:
+    done = run("convert", "net.onnx", "net.keras", "--shape", told)
+    assert done.exit_code == 2
+    assert "Expected NAME=?,3,224,224" in done.output

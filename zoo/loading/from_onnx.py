@@ -5,7 +5,7 @@ onnxruntime judges every time: nothing else tells that these versions of the lib
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +39,20 @@ def load_onnx(path: Path, name: str = "") -> keras.Model:
         return _converted(link, name)[0]
 
 
-def converted_onnx(path: Path, *, limit: float = 1e-4) -> tuple[keras.Model, ConversionReport]:
+def converted_onnx(
+    path: Path,
+    *,
+    limit: float = 1e-4,
+    until: str | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> tuple[keras.Model, ConversionReport]:
     """Returns the model in an ONNX file of the user's, and how well it was converted.
 
     Args:
         path: The file; weights may lie in files beside it, which are read as `zoo.converters.onnx_files` has it.
         limit: The largest error that passes, relative to the largest value of an output.
+        until: The name of the last node to convert.
+        shapes: The sizes of inputs, as ONNX has them; None for one that varies.
 
     Raises:
         NotFoundError: There is no such file.
@@ -52,14 +60,20 @@ def converted_onnx(path: Path, *, limit: float = 1e-4) -> tuple[keras.Model, Con
         UnsafeFileError: It, or a file of its weights, could do harm.
     """
     weights_outside(path)
-    return _converted(path, path.name, limit)
+    return _converted(path, path.name, limit, until, shapes)
 
 
-def _converted(path: Path, name: str, limit: float = 1e-4) -> tuple[keras.Model, ConversionReport]:
+def _converted(
+    path: Path,
+    name: str,
+    limit: float = 1e-4,
+    until: str | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> tuple[keras.Model, ConversionReport]:
     from zoo.converters import onnx_to_keras  # here: few who load models need ONNX, which takes long to import
 
     with _about(name), explained(name, "model"):
-        return onnx_to_keras(path, limit=limit)
+        return onnx_to_keras(path, limit=limit, until=until, shapes=shapes)
 
 
 @contextmanager

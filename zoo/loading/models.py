@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +62,20 @@ def _load_file(path: Path) -> keras.Model:
         return loader(path, path.name)
 
 
-def load_onnx_file(path: Path, *, limit: float = 1e-4) -> tuple[keras.Model, ConversionReport]:
+def load_onnx_file(
+    path: Path,
+    *,
+    limit: float = 1e-4,
+    until: str | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> tuple[keras.Model, ConversionReport]:
     """Returns the model in an ONNX file, and how well it was converted.
 
     Args:
         path: The file; its weights may be in files beside it.
         limit: The largest error that passes, relative to the largest value of an output.
+        until: The name of the last node to convert.
+        shapes: The sizes of inputs, as ONNX has them; None for one that varies.
 
     Raises:
         NotFoundError: There is no such file.
@@ -76,7 +84,7 @@ def load_onnx_file(path: Path, *, limit: float = 1e-4) -> tuple[keras.Model, Con
     """
     _refuse_no_file(path)
     with _unchanged(path):
-        return converted_onnx(path, limit=limit)
+        return converted_onnx(path, limit=limit, until=until, shapes=shapes)
 
 
 def _refuse_no_file(path: Path) -> None:
