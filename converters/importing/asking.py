@@ -42,7 +42,8 @@ def asked_model(proto: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> 
 
 
 def _bytes(tensor: onnx.TensorProto) -> int:
-    return math.prod(tensor.dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return int(math.prod(tensor.dims)) * int(kind.itemsize)
 
 
 def _stub(tensor: onnx.TensorProto) -> onnx.TensorProto:
