@@ -31,7 +31,7 @@ def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) 
     """Returns the sizes of inputs by name, of texts such as "input=?,3,224,224"."""
     found = {}
     for each in told:
-        name, _, sizes = each.rpartition("=")
+        name, sizes = each.rpartition("=")[::2]
         parts = [part.strip() for part in sizes.split(",")]
         if not name or not all(part == "?" or (part.isdecimal() and int(part) > 0) for part in parts):
             raise click.BadParameter(f"Expected NAME=?,3,224,224, where ? varies; got {each!r}.", param=parameter)
