@@ -1,0 +1,168 @@
+"""Makes the ONNX graph of a Caffe net, one node after the other, and keeps the shape of every value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+from zoo.converters.caffe.net import Shape, Step
+from zoo.converters.caffe.upgrading import shown
+from zoo.converters.caffe.wire import Array
+
+from zoo.errors import IntegrityError
+
+LayerConverter = Callable[["Writer", Step], None]
+
+Range = tuple[int, int]
+MANY = 1 << 30
+
+
+@dataclass(frozen=True)
+class _Converter:
+    """Who converts a type of layer, and how many values it may take and make."""
+
+    convert: LayerConverter
+    inputs: Range
+    outputs: Range
+
+
+_CONVERTERS: dict[str, _Converter] = {}
+
+
+def layer(*types: str, inputs: Range = (1, 1), outputs: Range = (1, 1)) -> Callable[[LayerConverter], LayerConverter]:
+    """Declares that a function converts layers of some types.
+
+    Args:
+        types: Which.
+        inputs: How many values such a layer takes, at least and at most.
+        outputs: How many it makes.
+
+    Raises:
+        ValueError: Another function converts one of them.
+    """
+
+    def declare(converter: LayerConverter) -> LayerConverter:
+        for each in types:
+            if each in _CONVERTERS:
+                raise ValueError(f"{each} has two converters")
+            _CONVERTERS[each] = _Converter(converter, inputs, outputs)
+        return converter
+
+    return declare
+
+
+def converter_of(step: Step) -> LayerConverter:
+    """Returns who converts a layer.
+
+    Raises:
+        IntegrityError: Nobody does, or not with as many inputs and outputs.
+    """
+    found = _CONVERTERS.get(step.layer.type)
+    if found is None:
+        raise refusal(step, "this type of layer is not known")
+    for what, values, (least, most) in (("bottoms", step.inputs, found.inputs), ("tops", step.outputs, found.outputs)):
+        if not least <= len(values) <= most:
+            told = str(least) if least == most else f"{least} or more" if most == MANY else f"{least} to {most}"
+            raise refusal(step, f"it has {len(values)} {what}, and such a layer {told}")
+    return found.convert
+
+
+def refusal(step: Step, reason: str) -> IntegrityError:
+    """Returns an error that says which layer cannot be converted, where it stands, and what to do."""
+    below = f"caffe_to_onnx(..., outputs=[{shown(step.inputs[0])}])" if step.inputs else "another net"
+    return IntegrityError(f"Cannot convert {step.layer.place}: {reason}. What is below it can be converted: {below}")
+
+
+class Writer:
+    """Collects the nodes and weights of a graph.
+
+    Attributes:
+        nodes: In order.
+        model: What it will all be in; for now it has the weights, which are large, so that they are copied once.
+        weights: Those.
+        shapes: Of every value, with the batch size of the definition, which is left open in the graph.
+        same: Values that are others under another name.
+    """
+
+    def __init__(self, inputs: dict[str, Shape]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.model = onnx.ModelProto()
+        self.weights = self.model.graph.initializer
+        self.shapes: dict[str, Shape] = dict(inputs)
+        self.same: dict[str, str] = {}
+        self._names: set[str] = set()
+
+    def node(
+        self, step: Step, operator: str, inputs: Sequence[str], output: str = "", suffix: str = "", **attributes: Any
+    ) -> str:
+        """Adds a node, and returns the value that it makes: `output`, or a new one."""
+        name = self._unique(f"{step.layer.name}/{suffix}" if suffix else step.layer.name)
+        made = output or f"{name}/value"
+        names = [self.value(each) for each in inputs]
+        self.nodes.append(helper.make_node(operator, names, [made], name=name, **attributes))
+        return made
+
+    def split(self, step: Step, inputs: Sequence[str], axis: int) -> None:
+        """Adds a Split into all that a layer puts out."""
+        names = [self.value(each) for each in inputs]
+        name = self._unique(step.layer.name)
+        self.nodes.append(helper.make_node("Split", names, list(step.outputs), name=name, axis=axis))
+
+    def value(self, name: str) -> str:
+        """Returns the value that a name stands for."""
+        while name in self.same:
+            name = self.same[name]
+        return name
+
+    def shape(self, name: str) -> Shape:
+        """Returns the shape of a value."""
+        return self.shapes[self.value(name)]
+
+    def weight(self, step: Step, array: Array, what: str) -> str:
+        """Adds a weight, and returns its name."""
+        name = self._unique(f"{step.layer.name}/{what}")
+        array = np.asarray(array, order="C")
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        self.weights.add(name=name, dims=array.shape, data_type=kind).raw_data = array.tobytes()
+        return name
+
+    def _unique(self, name: str) -> str:
+        free, number = name, 1
+        while free in self._names:
+            number += 1
+            free = f"{name}_{number}"
+        self._names.add(free)
+        return free
+
+
+def axis_of(step: Step, axis: int, shape: Shape, first: int = 0) -> int:
+    """Returns an axis counted from the front, of those from `first` on.
+
+    Raises:
+        IntegrityError: There is no such axis, or it is that of the batch and may not be.
+    """
+    found = axis + len(shape) if axis < 0 else axis
+    if not first <= found < len(shape):
+        raise refusal(step, f"it works on axis {axis} of {shape}; one from {first} to {len(shape) - 1} was expected")
+    return found
+
+
+def blob(step: Step, place: int, shape: Sequence[int]) -> Array:
+    """Returns a weight of a layer in the shape that it must have; older files have more axes, of one element.
+
+    Raises:
+        IntegrityError: It has another one.
+    """
+    found = step.blobs[place]
+    bare = [each for each in found.shape if each != 1]
+    if found.size != math.prod(shape) or bare != [each for each in shape if each != 1]:
+        raise IntegrityError(
+            f"{step.layer.place} should have weights of the shape {tuple(shape)}, and has {found.shape}. Are the two "
+            "files of one net?"
+        )
+    return found.reshape(tuple(shape))
