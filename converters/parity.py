@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from zoo.errors import IntegrityError
+from zoo.errors import IntegrityError, UsageError
 
 Array = NDArray[Any]
 # What onnxruntime says of an operator or a type that it lacks, rather than of a model that is wrong.
@@ -78,6 +78,17 @@ def _run_by_reference(
             return [[np.asarray(each) for each in judge.run(list(outputs), dict(one))] for one in inputs]
     except Exception:  # whatever NumPy, or an operator that is missing, may raise
         return None
+
+
+def checked_limit(limit: float) -> float:
+    """Returns what the largest error may be that passes, relative to the largest value.
+
+    Raises:
+        UsageError: It is no number above 0.
+    """
+    if not (isinstance(limit, int | float | np.floating) and limit > 0):
+        raise UsageError(f"Expected limit (--limit) to be a number above 0, such as 1e-4; got {limit!r}.")
+    return limit
 
 
 def relative_error(found: Array, expected: Array) -> float:

@@ -19,15 +19,17 @@ from zoo.errors import DiskError, UsageError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 _DISK_ERRORS |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
-_DISK_ERRORS |= {errno.EFBIG, errno.ENFILE, errno.ELOOP}
-_FREE_SPACE = "free some space, or choose another folder (ZOO_HOME; --out for a run)"
+_DISK_ERRORS |= {errno.EFBIG, errno.ENFILE, errno.ELOOP, errno.EBUSY}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "another folder (ZOO_HOME; --out for a run)"
 _HINTS = {
-    errno.ENOSPC: _FREE_SPACE,
-    errno.EDQUOT: _FREE_SPACE,
     errno.EMFILE: "close some programs, or allow more open files with ulimit -n",
     errno.ENFILE: "close some programs",
     errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
+_FROM_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+_BEFORE = "before"  # the name of what gives way, as long as nothing is in its place
 
 
 def zoo_home() -> Path:
@@ -51,13 +53,16 @@ def zoo_home() -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, hint: str | None = None, doing: str = "write") -> Iterator[None]:
+def disk_errors(
+    path: Path, hint: str | None = None, doing: str = "write", elsewhere: str = _ELSEWHERE
+) -> Iterator[None]:
     """Turns the operating system's refusals to use `path` into a `DiskError` that says what to do.
 
     Args:
         path: What is written or read.
         hint: What to do; None: by the kind of refusal.
         doing: What is tried.
+        elsewhere: What else may be chosen, where no hint is given.
     """
     try:
         yield
@@ -66,8 +71,14 @@ def disk_errors(path: Path, hint: str | None = None, doing: str = "write") -> It
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        what_to_do = hint or _HINTS.get(error.errno, "choose another folder (ZOO_HOME; --out for a run)")
+        what_to_do = hint or _what_to_do(error.errno, elsewhere)
         raise DiskError(f"Cannot {doing} {path}: {error.strerror or error}; {what_to_do}.") from error
+
+
+def _what_to_do(number: int | None, elsewhere: str) -> str:
+    if number in _FULL:
+        return f"free some space, or choose {elsewhere}"
+    return _HINTS.get(number or 0, f"choose {elsewhere}")
 
 
 def make_folder(path: Path) -> Path:
@@ -101,6 +112,72 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def private_folder(path: Path, elsewhere: str = _ELSEWHERE) -> Iterator[Path]:
+    """Gives a folder beside `path` to write in what `put_in_place` is to put there; it is removed on leaving.
+
+    It stays only where it has what was at `path`, and that could not be put back.
+
+    Raises:
+        DiskError: It cannot be written there.
+    """
+    folder = temporary_name(path)
+    with disk_errors(path, elsewhere=elsewhere):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            if os.path.lexists(path) or not os.path.lexists(folder / _BEFORE):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Gives a file or a folder in a private folder the name `path`, durably.
+
+    Of two folders the earlier one is there until the other is: a process that is killed leaves one of them whole. Where
+    the system cannot exchange them, there is a moment between; what goes wrong then puts the earlier one back.
+    """
+    for each in [*sorted(written.rglob("*")), written] if written.is_dir() else [written]:
+        flush(each)
+    if not (path.is_dir() and _exchange(written, path)):
+        _replace(written, path, written.with_name(_BEFORE))
+    flush(path.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Gives two folders each other's names at one stroke, and returns whether that could be done.
+
+    Linux can, on most file systems: https://man7.org/linux/man-pages/man2/rename.2.html
+    """
+    import ctypes  # here, for the sake of a quick `zoo list`
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(_FROM_HERE, names[0], _FROM_HERE, names[1], _EXCHANGE) == 0
+
+
+def _replace(written: Path, path: Path, before: Path) -> None:
+    try:
+        if path.is_dir():
+            path.rename(before)
+        written.replace(path)
+    except BaseException as error:  # an interruption too
+        if os.path.lexists(before) and not os.path.lexists(path):
+            _put_back(before, path, error)
+        raise
+
+
+def _put_back(before: Path, path: Path, reason: BaseException) -> None:
+    try:
+        before.rename(path)
+    except OSError as error:
+        raise DiskError(
+            f"Cannot write {path}: {str(reason) or type(reason).__name__}; nor can what was there be put back: "
+            f"{error.strerror or error}. It is whole in {before}: move it to its place."
+        ) from reason
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:

@@ -21,6 +21,7 @@ from zoo.converters.exporting.translating import translated
 from zoo.converters.exporting.transposes import sink_transposes
 from zoo.converters.exporting.whole_layers import write_whole_layers
 from zoo.converters.exporting.writing import PRODUCER, Header, private_folder, publish, write_model
+from zoo.converters.parity import checked_limit
 from zoo.converters.report import ConversionReport
 
 from zoo.errors import IntegrityError, UsageError
@@ -57,14 +58,15 @@ def keras_to_onnx(
             what it has, so that it never replaces another; None: where they must, over 2 GB.
 
     Raises:
-        UsageError: The opset is another, the model's inputs are not known or not of a kind that ONNX has, or it
-            computes in bfloat16.
+        UsageError: The opset is another, the limit is none, the path cannot be a file's, the model's inputs are not
+            known or not of a kind that ONNX has, or it computes in bfloat16.
         IntegrityError: A layer cannot be exported, or the result differs by more than the limit: nothing is written.
         DiskError: The file cannot be written.
     """
     if opset not in OPSETS:
         raise UsageError(f"Expected an opset from {OPSETS[0]} to {OPSETS[-1]}; got {opset!r}.")
-    path = Path(path)
+    checked_limit(limit)
+    path = _checked_path(path)
     trace = traced(model, opset)
     net, compared = _tidied(model, trace, opset)
     given = examples_of(model, examples)
@@ -82,6 +84,15 @@ def keras_to_onnx(
         _refuse_unlike(errors, limit, path)
         publish(folder, path)
     return _report(model, proto, errors, [*trace.inputs, *compared[:count]], net)
+
+
+def _checked_path(path: str | os.PathLike[str]) -> Path:
+    """Returns where to write, which may not be a folder."""
+    is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir fails below folders that are not ours to pass
+    if is_folder or not Path(path).name or "\0" in os.fspath(path):
+        what = "which is a folder" if is_folder else "which names no file"
+        raise UsageError(f"Expected the path of a file to write, such as net.onnx; got {os.fspath(path)!r}, {what}.")
+    return Path(path)
 
 
 def _tidied(model: keras.Model, trace: Traced, opset: int) -> tuple[Net, list[str]]:
@@ -140,7 +151,7 @@ def _refuse_unlike(errors: Mapping[str, float], limit: float, path: Path) -> Non
         raise IntegrityError(
             f"Nothing was written to {path}: the exported model differs from the original, {worst!r} by "
             f"{errors[worst]:.1e} of its largest value, and at most {limit:.1e} was expected. Export less of it, or "
-            "say what is enough (limit=...)."
+            "say what is enough (limit=..., --limit)."
         )
 
 

@@ -7,6 +7,7 @@ https://protobuf.dev/programming-guides/encoding/. A message's length stands bef
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -29,6 +30,7 @@ _LENGTH_DELIMITED = 2
 _SMALL = 1 << 10  # bytes of a number that stays in the file beside large weights
 _LARGEST_GRAPH = 1 << 26  # bytes of a model whose weights are elsewhere
 _ALIGNED = 1 << 12  # bytes: a page, so that a weight can be mapped
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,8 @@ def private_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, DiskError):
             raise
-        raise DiskError(
-            f"Cannot write {path}: {error.strerror or error}; free some space, or choose another folder."
-        ) from error
+        room = "free some space, or " if error.errno in _FULL else ""
+        raise DiskError(f"Cannot write {path}: {error.strerror or error}; {room}choose another folder.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from zoo.converters.importing.graph import Node
 from zoo.converters.importing.layers import Constant, ReshapeLike
-from zoo.converters.importing.unsupported import Unsupported
+from zoo.converters.importing.unsupported import Unsupported, shapes_hint
 from zoo.converters.importing.values import Array, Dim, Layout, Tensor, Value, is_number, known, product, same, symbol
 
 _SCALING = {"Rescaling", "Add", "Subtract", "Multiply", "Divide", "Cast"}  # of Keras: layers, and functions by a number
@@ -77,8 +77,7 @@ class Builder:
 
     def shapes_hint(self) -> str:
         """Returns how to say the sizes of the model's inputs, as they would be written."""
-        shapes = {name: tuple(map(_told, range(each.rank), each.dims)) for name, each in self.inputs.items()}
-        return f"onnx_to_keras(..., shapes={shapes})"
+        return shapes_hint({name: tuple(map(_told, range(each.rank), each.dims)) for name, each in self.inputs.items()})
 
     # --- layers and functions ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from zoo.converters.importing.cuts import nearest_cut
 from zoo.converters.importing.folding import folded
 from zoo.converters.importing.graph import ONNX, PATTERN, Graph, Info, Node, free_names
 from zoo.converters.importing.registry import known_operator
-from zoo.converters.importing.unsupported import Unsupported
+from zoo.converters.importing.unsupported import Unsupported, shapes_hint
 from zoo.converters.importing.values import Layout, Tensor, Value, symbol
 
 from zoo.errors import IntegrityError, UsageError, ZooError
@@ -248,7 +249,8 @@ def _refusal(graph: Graph, node: Node, reason: str) -> str:
     of = f" of operator set {node.opset}" if node.opset else ""
     cut = nearest_cut(graph, node)
     below = (
-        f"What is below it can be converted: onnx_to_keras(..., until={cut.name!r})"
+        f"What is below it can be converted: onnx_to_keras(..., until={cut.name!r}); "
+        f"zoo convert --until {shlex.quote(cut.name)}"
         if cut is not None
         else "There is nothing below it at which the graph could be cut."
     )
@@ -267,8 +269,8 @@ def symbols(graph: Graph, shapes: Mapping[str, Sequence[int | None]]) -> dict[st
         told = shapes.get(name, info.dims)
         if told is None:
             raise IntegrityError(
-                f"How many axes the input {name!r} has is not in the model. Say it: onnx_to_keras(..., "
-                f"shapes={{{name!r}: (None, 3, 224, 224)}})"
+                f"How many axes the input {name!r} has is not in the model. Say it: "
+                f"{shapes_hint({name: (None, 3, 224, 224)})}"
             )
         if info.dims is not None and len(told) != len(info.dims):
             raise UsageError(f"Expected {len(info.dims)} sizes for the input {name!r}, {info.dims}; got {tuple(told)}.")

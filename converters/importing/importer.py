@@ -22,7 +22,7 @@ from zoo.converters.importing.probing import probes, random_inputs
 from zoo.converters.importing.rewriting import rewritten
 from zoo.converters.importing.values import OPEN_BATCH, Tensor
 from zoo.converters.onnx_files import read_onnx
-from zoo.converters.parity import relative_error, run_onnx
+from zoo.converters.parity import checked_limit, relative_error, run_onnx
 from zoo.converters.report import ConversionReport
 
 from zoo.errors import IntegrityError, UsageError, ZooError
@@ -72,8 +72,9 @@ def onnx_to_keras(
         IntegrityError: The file is damaged; an operator is unknown, newer than known or asks for what cannot be done;
             or the result differs by more than the limit.
         UnsafeFileError: The file could do harm.
-        UsageError: `until` names no node, or `shapes` or `examples` no input.
+        UsageError: `until` names no node, or `shapes` or `examples` no input, or `limit` is none.
     """
+    checked_limit(limit)
     proto = read_onnx(model)
     sketch = graph_of(proto, with_weights=False)
     outputs = _outputs(sketch, until)
@@ -125,14 +126,15 @@ def _outputs(graph: Graph, until: str | None) -> list[str]:
     if not found:
         known = ", ".join(repr(node.name) for node in graph.nodes[-5:])
         raise UsageError(
-            f"Expected the name of a node for until; the graph has no {until!r}. Its last ones are {known}."
+            f"Expected the name of a node for until (--until); the graph has no {until!r}. Its last ones are {known}."
         )
     return [next(each for each in found[0].outputs if each)]
 
 
 def _dims(graph: Graph, shapes: Mapping[str, Sequence[int | None]]) -> dict[str, list[Any]]:
     if odd := sorted(set(shapes) - set(graph.inputs)):
-        raise UsageError(f"Expected shapes for {', '.join(map(repr, graph.inputs))}; got some for {odd[0]!r}.")
+        known = ", ".join(map(repr, graph.inputs))
+        raise UsageError(f"Expected shapes (--shape) for {known}; got some for {odd[0]!r}.")
     return symbols(graph, shapes)
 
 
@@ -215,7 +217,8 @@ def _refuse_unlike(errors: Mapping[str, float], limit: float) -> None:
     if not errors[worst] <= limit:
         raise IntegrityError(
             f"The converted model differs from the original: {worst!r} by {errors[worst]:.1e} of its largest value, "
-            f"and at most {limit:.1e} was expected. Convert less of it (until=...), or say what is enough (limit=...)."
+            f"and at most {limit:.1e} was expected. Convert less of it (until=..., --until), or say what is enough "
+            "(limit=..., --limit)."
         )
 
 

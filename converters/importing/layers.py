@@ -9,6 +9,10 @@ import keras
 from keras import ops
 from zoo.converters.importing import map_layers  # noqa: F401  has more of them
 
+# Of what layers of ours compute. Raise it when one of them, here or elsewhere in `converters`, puts out other numbers
+# for the same configuration and weights: features that are kept on disks of what it put out are then computed anew.
+VERSION = 1
+
 
 @keras.saving.register_keras_serializable(package="zoo")
 class Constant(keras.layers.Layer):  # type: ignore[misc]

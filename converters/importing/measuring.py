@@ -38,7 +38,7 @@ def refuse_huge_values(proto: onnx.ModelProto, graph: Graph, given: Mapping[str,
             raise UnsafeFileError(
                 f"Refused the model: its value {value.name!r} would have {math.prod(sizes):,} numbers, in the shape "
                 f"{tuple(sizes)}; more than {_MOST_NUMBERS:,} are refused. Look into it by hand before you use it; if "
-                "an input is only too large, say another: onnx_to_keras(..., shapes={...})"
+                "an input is only too large, say another: onnx_to_keras(..., shapes={...}); zoo convert --shape ..."
             )
 
 

@@ -44,7 +44,7 @@ def random_inputs(graph: Graph, dims: Mapping[str, Sequence[Any]], seed: int, eq
         if math.prod(shape) > _MOST_NUMBERS:
             raise UnsafeFileError(
                 f"Refused the model: its input {name!r} has the shape {tuple(shape)}, more than {_MOST_NUMBERS:,} "
-                f"numbers. Say another: onnx_to_keras(..., shapes={{{name!r}: ...}})"
+                f"numbers. Say another: onnx_to_keras(..., shapes={{{name!r}: ...}}); zoo convert --shape {name}=..."
             )
         kind = np.dtype(info.dtype)
         if kind.kind in "iu":

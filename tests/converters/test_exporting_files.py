@@ -18,7 +18,7 @@ from keras import layers
 from zoo.converters import keras_to_onnx
 from zoo.converters.exporting.writing import data_of
 
-from zoo.errors import DiskError
+from zoo.errors import DiskError, UsageError
 
 PATH = Path("model.onnx")
 X = np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32)
@@ -116,6 +116,23 @@ def test_a_file_of_the_user_is_not_replaced() -> None:
     assert names() == ["model.onnx", "model.onnx.data"]
 
 
+@pytest.mark.parametrize("path", ["", ".", "..", "/", "folder", "folder/", "a\0b"])
+def test_a_path_that_cannot_be_a_files_is_refused(path: str) -> None:
+    Path("folder").mkdir()
+    with pytest.raises(UsageError, match="Expected the path of a file to write, such as net.onnx; got"):
+        keras_to_onnx(net(), path)
+
+    assert names() == ["folder"]
+    assert list(Path("folder").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/proc/net.onnx", "file/net.onnx"])
+def test_a_folder_that_cannot_be_written_to_is_not_a_matter_of_space(path: str) -> None:
+    Path("file").touch()
+    with pytest.raises(DiskError, match=rf"Cannot write {path}: [A-Z][a-z ]*; choose another folder\.$"):
+        keras_to_onnx(net(), path)
+
+
 def test_a_model_that_has_no_room_leaves_the_earlier_one_with_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     model = written(external_data=True)
     before, replace = names(), Path.replace
@@ -127,7 +144,7 @@ def test_a_model_that_has_no_room_leaves_the_earlier_one_with_its_weights(monkey
 
     monkeypatch.setattr(Path, "replace", replace_but_the_model)
     for seed in (0, 1):  # the same weights, and others
-        with pytest.raises(DiskError, match="No space left"):
+        with pytest.raises(DiskError, match="No space left on device; free some space"):
             written(seed, external_data=True)
         assert names() == before
     assert is_as(model)

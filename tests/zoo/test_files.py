@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+import zoo.files
 from zoo.errors import DiskError, UsageError
 from zoo.files import (
     disk_errors,
     make_folder,
+    private_folder,
+    put_in_place,
     remove_leftovers,
     sha256_of,
     temporary_name,
@@ -25,7 +28,7 @@ from zoo.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DAY = 86_400.0
 
@@ -146,6 +149,129 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
 
     assert path.read_bytes() == b"old"
     assert names_in(small_disk) == ["file"]
+
+
+def folder_with(path: Path, text: str) -> Path:
+    path.mkdir()
+    (path / "saved_model.pb").write_text(text)
+    return path
+
+
+def put(path: Path, text: str = "new") -> None:
+    with private_folder(path) as folder:
+        put_in_place(folder_with(folder / "model", text), path)
+
+
+def text_of(path: Path) -> str:
+    return (path / "saved_model.pb").read_text()
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+@pytest.mark.parametrize("before", ["folder", "link", "nothing"])
+def test_a_folder_takes_the_place_of_another(
+    before: str, can_exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(zoo.files, "_exchange", lambda *_: False)
+    top = tmp_path / "top"
+    path = top / "out"
+    if before != "nothing":
+        top.mkdir()
+        folder_with(path if before == "folder" else top / "linked", "old")
+    if before == "link":
+        path.symlink_to("linked")
+    put(path)
+
+    assert text_of(path) == "new"
+    assert names_in(top) == (["linked", "out"] if before == "link" else ["out"])
+    assert before != "link" or text_of(top / "linked") == "old"
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit(143)])
+def test_a_folder_that_cannot_be_replaced_comes_back(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder_with(tmp_path / "out", "old")
+    monkeypatch.setattr(zoo.files, "_exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "replace", failing(error))
+    with pytest.raises(DiskError if isinstance(error, OSError) else type(error)):
+        put(path)
+
+    assert text_of(path) == "old"
+    assert names_in(tmp_path) == ["out", "work"]
+
+
+def test_a_folder_that_cannot_even_be_put_back_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder_with(tmp_path / "out", "old")
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target == path:
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(zoo.files, "_exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "replace", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(
+        DiskError, match=r"KeyboardInterrupt; nor can .*Permission denied.*move it to its place"
+    ) as told:
+        put(path)
+
+    assert text_of(Path(str(told.value).partition("whole in ")[2].partition(": move")[0])) == "old"
+
+
+PUT = """
+import os, signal, sys
+from pathlib import Path
+import zoo.files
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+{point}
+path = Path(sys.argv[1])
+with zoo.files.private_folder(path) as folder:
+    (folder / "model").mkdir()
+    (folder / "model" / "saved_model.pb").write_text("new")
+    zoo.files.put_in_place(folder / "model", path)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [
+        ("zoo.files.flush = die", "old"),
+        ("zoo.files._exchange = die", "old"),
+        ("zoo.files.shutil.rmtree = die", "new"),
+        ("exchange = zoo.files._exchange; zoo.files._exchange = lambda *names: exchange(*names) and die()", "new"),
+    ],
+    ids=["before", "at once", "after", "at once after"],
+)
+def test_k10_a_process_killed_while_it_replaces_a_folder_leaves_a_whole_one(
+    point: str, left: str, tmp_path: Path
+) -> None:
+    """Never half of one, and never none; what it leaves beside does not harm, and doing it again succeeds."""
+    path = folder_with(tmp_path / "out", "old")
+    child = run_child(PUT.format(point=point), path)
+
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert text_of(path) == left
+    assert names_in(path) == ["saved_model.pb"]
+    assert run_child(PUT.format(point=""), path).returncode == 0
+    assert text_of(path) == "new"
+
+
+def test_a_name_that_is_too_long_is_not_a_matter_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match=r"File name too long; choose a shorter name\.$"):
+        write_bytes(tmp_path / ("x" * 300), b"")
 
 
 def test_a_file_larger_than_allowed_is_a_disk_error(tmp_path: Path) -> None:

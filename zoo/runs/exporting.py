@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import NotFoundError, UsageError
+from zoo.registry import find_entry
 from zoo.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -31,11 +33,25 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     if isinstance(what, str | os.PathLike):
         if any((folder / "run.json").exists() for folder in (Path(what), Path("runs") / what)):
             return open_run(os.fspath(what)).export(target, **options)
-        from zoo.exporting import checked_target, export_model
+        from zoo.exporting import SOURCES, checked_target, export_model
         from zoo.loading import load_model
 
         checked_target(Path(target), bool(options.get("replace")))  # before anything is pulled
+        if Path(what).suffix.lower() not in SOURCES:
+            _refuse_unknown(os.fspath(what))
         return export_model(load_model(what), target, **options)
     from zoo.exporting import export_model
 
     return export_model(what, target, **options)
+
+
+def _refuse_unknown(what: str) -> None:
+    """Refuses what is neither a run nor a model's name, and says so of both."""
+    try:
+        find_entry(what)
+    except (NotFoundError, UsageError) as no_model:
+        try:
+            open_run(what if len(Path(what).parts) > 1 else Path("runs", what))
+        except NotFoundError as no_run:
+            raise type(no_model)(f"{no_run}. Nor is there such a model: {no_model}") from no_model
+        raise

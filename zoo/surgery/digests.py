@@ -2,6 +2,7 @@
 
 digest_0 = sha256(input dtype, rank, channels); digest_k = sha256(digest_{k-1}, what unit k is made of, its weights).
 "What it is made of" is its layers' classes, the arguments that matter in inference, and the wiring inside the unit.
+Layers of Keras are known by their names, and layers of ours by that and a version; of all others the code counts.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import marshal
 import re
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.converters.importing.layers import VERSION
 from zoo.errors import CutError
 from zoo.surgery.graph import Call, Graph, Ref, read_graph, sublayers
 from zoo.surgery.units import Units
@@ -93,11 +95,11 @@ def _canonical_layer(layer: Any) -> Any:
         except CutError:  # of several outputs: known by its whole configuration, names included
             return keras.saving.serialize_keras_object(layer)
         return _canonical_calls(inner.calls[1:], inner.input, {})
-    if not _is_from_keras(layer):
+    if not _is_from_keras(layer) and not _is_ours(layer):
         return _canonical_custom_layer(layer)
-    if type(layer).__name__ in _IDENTITIES:
+    if _is_from_keras(layer) and type(layer).__name__ in _IDENTITIES:
         return "identity"
-    inside = [_canonical_custom_layer(part) for part in sublayers(layer) if not _is_from_keras(part)]
+    inside = [_of_others(part) for part in sublayers(layer) if not _is_from_keras(part)]
     inside += _own_functions(layer)
     return [_precisions(layer), _relevant(keras.saving.serialize_keras_object(layer)), *inside]
 
@@ -106,14 +108,44 @@ def _is_from_keras(layer: Any) -> bool:
     return type(layer).__module__.split(".")[0] == "keras"
 
 
-def _own_functions(layer: Any) -> list[str]:
+def _is_ours(layer: Any) -> bool:
+    return type(layer).__module__.startswith("zoo.converters.")
+
+
+def _of_others(layer: Any) -> Any:
+    """Returns what counts of a layer that is not from Keras beside what its configuration says."""
+    return ["zoo", VERSION] if _is_ours(layer) else _canonical_custom_layer(layer)
+
+
+def _own_functions(layer: Any) -> list[Any]:
     """Returns the code of functions of somebody else's that a Keras layer was given, such as an activation."""
     return [
-        marshal.dumps(value.__code__).hex()
+        _instructions(value.__code__)
         for part in sublayers(layer)
         for value in vars(part).values()
-        if inspect.isfunction(value) and value.__module__.split(".")[0] not in ("keras", "tensorflow")
+        if inspect.isfunction(value) and value.__module__.split(".")[0] not in ("keras", "tensorflow", "zoo")
     ]
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    """Returns what a function does, and not where it stands: the names of files and the numbers of lines are no part.
+
+    Versions of Python have other instructions for the same source.
+    """
+    names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+    counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+    caught = code.co_exceptiontable.hex()
+    return [code.co_code.hex(), caught, names, counts, [_constant(each) for each in code.co_consts]]
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _instructions(value)
+    if isinstance(value, tuple):
+        return ["tuple", *map(_constant, value)]
+    if isinstance(value, frozenset):
+        return ["frozenset", *sorted(map(repr, value))]
+    return repr(value)
 
 
 def _precisions(layer: Any) -> list[str]:
@@ -125,7 +157,7 @@ def _canonical_custom_layer(layer: Any) -> Any:
     """Returns what a layer of somebody else's computes: where its class is from, all its arguments, and its code."""
     config = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
     code = [
-        marshal.dumps(value.__code__).hex()
+        _instructions(value.__code__)
         for part in sublayers(layer)
         for base in type(part).__mro__
         if base.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow")
@@ -137,7 +169,7 @@ def _canonical_custom_layer(layer: Any) -> Any:
         names,
         _precisions(layer),
         keras.saving.serialize_keras_object(config),
-        _sha256(*(each.encode() for each in code)),
+        _sha256(json.dumps(code).encode()),
     ]
 
 

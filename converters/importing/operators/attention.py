@@ -124,7 +124,7 @@ def _windows(b: Builder, node: Node, scores: Tensor, past: Any) -> list[Value]:
         return []
     if not all(map(is_number, scores.dims[2:] if is_padded else (*scores.dims[2:], past))):
         raise Unsupported(
-            "it hides what comes later in sequences whose lengths vary. Say how long they are (shapes=...)"
+            "it hides what comes later in sequences whose lengths vary. Say how long they are (shapes=..., --shape)"
         )
     queries, keys = (np.arange(int(each), dtype=np.int64) for each in scores.dims[2:])
     ahead = keys[None] - queries[:, None]  # how far a key is ahead of a query

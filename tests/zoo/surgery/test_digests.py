@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from zoo.converters.importing.layers import Offset, Scale
+from zoo.converters.importing.map_layers import LocalResponseNormalization, Resampling, Spread, WindowPooling
 
+import zoo
 from zoo.surgery import Head, Surgery, split_units, whole_trunk
 from zoo.surgery.digests import unit_digests
 
@@ -36,6 +40,11 @@ def net(
 def digests(model: keras.Model) -> tuple[str, ...]:
     units = split_units(model)
     return unit_digests(units, len(units))
+
+
+def test_digests_are_what_they_always_were() -> None:
+    """Where this fails, all features that people have are computed anew: is that meant? Keras' configurations count."""
+    assert digests(net())[-1] == "3c875357e563de66f0b835b4c9f5b03b72d430b791d2e62f00768b3a093c8672"
 
 
 @pytest.mark.parametrize(
@@ -116,11 +125,11 @@ def one_layer(layer: keras.Layer) -> str:
     return digests(model)[-2]  # of all below the classifier
 
 
-def scale_by(number: int) -> keras.Layer:
+def scale_by(number: int, code: str = "x * {}", file: str = "here.py", line: int = 1) -> keras.Layer:
     """A layer of a class of one name, and of another code for each number."""
-    source = f"class Scale(keras.layers.Layer):\n    def call(self, x):\n        return x * {number}\n"
+    source = f"class Scale(keras.layers.Layer):\n    def call(self, x):\n        return {code.format(number)}\n"
     scope = {"keras": keras, "__name__": "somewhere"}
-    exec(source, scope)
+    exec(compile("\n" * (line - 1) + source, file, "exec"), scope)
     return scope["Scale"]()  # type: ignore[operator]
 
 
@@ -148,6 +157,62 @@ def test_layers_of_ones_own_count_by_their_code_and_all_their_arguments() -> Non
     assert one_layer(scale_by(2)) != one_layer(scale_by(3))
     assert one_layer(Dropout()) != one_layer(layers.Dropout(0.5))
     assert one_layer(Seeded(1)) != one_layer(Seeded(2))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["x * {}", "(lambda y: y * {})(x)", "sum([x * n for n in ({}, 1)])", "x * (7 if x.ndim in {{{}, 9}} else 2)"],
+)
+def test_code_counts_wherever_it_stands_and_however_deep(code: str) -> None:
+    """A moved or a longer file is no other code."""
+    assert one_layer(scale_by(2, code)) == one_layer(scale_by(2, code, "/elsewhere/net.py", 70))
+    assert one_layer(scale_by(2, code)) != one_layer(scale_by(3, code))
+
+
+def test_what_code_calls_counts() -> None:
+    assert one_layer(scale_by(2, "keras.ops.sin(x) * {}")) != one_layer(scale_by(2, "keras.ops.cos(x) * {}"))
+
+
+def test_layers_of_ours_count_by_their_arguments_and_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their code does not: it has other bytes in each version of Python."""
+    made = one_layer(Scale((4,), name="one"))
+    assert one_layer(Scale((4,), name="other")) == made
+    assert len({made, one_layer(Scale((4,), is_divisor=True)), one_layer(Scale((1,))), one_layer(Offset((4,)))}) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(Scale, "call", lambda _, x: x)
+        assert one_layer(Scale((4,))) == made
+    monkeypatch.setattr("zoo.surgery.digests.VERSION", 2)
+    assert one_layer(Scale((4,))) != made
+
+
+def test_the_version_of_layers_of_ours_counts_inside_others_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrapped(layer: keras.Layer) -> str:
+        inner = keras.Sequential([keras.Input((4,)), layers.Dense(4), layer])
+        model = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2)])
+        model.set_weights([np.ones(weight.shape) for weight in model.get_weights()])
+        return digests(model)[-1]
+
+    before = [wrapped(Scale((4,))), wrapped(layers.Dense(4)), one_layer(scale_by(2))]
+    monkeypatch.setattr("zoo.surgery.digests.VERSION", 2)
+    after = [wrapped(Scale((4,))), wrapped(layers.Dense(4)), one_layer(scale_by(2))]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
+
+
+def test_a_saved_model_with_layers_of_ours_has_the_same_digests(tmp_path: Path) -> None:
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)),
+        layers.Conv2D(4, 3),
+        LocalResponseNormalization(3),
+        WindowPooling("average", [2, 2], [1, 1], [1, 1], [(0, 1), (1, 0)]),
+        Spread([2, 2]),
+        Resampling([{"axis": 1, "scale": 2.0, "size": None}], {"mode": "linear"}),
+        Scale((4,)),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(2),
+    ])  # fmt: skip
+    model.save(tmp_path / "net.keras")
+
+    assert digests(zoo.load_model(tmp_path / "net.keras")) == digests(model)
 
 
 def test_what_a_layer_computes_in_counts() -> None:
