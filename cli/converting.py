@@ -10,6 +10,7 @@ from zoo.cli.options import as_json
 from zoo.cli.output import number, quiet_tensorflow, show_json, show_pairs, size
 
 import zoo
+from zoo.registry.presets import PRESETS
 
 if TYPE_CHECKING:
     from zoo.converters import ConversionReport
@@ -29,37 +30,50 @@ _limit = click.option(
 
 def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) -> dict[str, tuple[int | None, ...]]:
     """Returns the sizes of inputs by name, of texts such as "input=?,3,224,224"."""
-    found = {}
+    found: dict[str, tuple[int | None, ...]] = {}
     for each in told:
         name, sizes = each.rpartition("=")[::2]
         parts = [part.strip() for part in sizes.split(",")]
         if not name or not all(part == "?" or (part.isdecimal() and int(part) > 0) for part in parts):
             raise click.BadParameter(f"Expected NAME=?,3,224,224, where ? varies; got {each!r}.", param=parameter)
+        if name in found:
+            raise click.BadParameter(f"Expected sizes once for each input; got {name!r} twice.", param=parameter)
         found[name] = tuple(None if part == "?" else int(part) for part in parts)
     return found
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC...", nargs=-1, required=True)
 @click.argument("target", metavar="DST")
 @_replace
 @_opset
 @_limit
-@click.option("--until", metavar="NODE", help="Of an ONNX source: convert what is below and with this node.")
+@click.option(
+    "--until", metavar="NODE", help="Of an ONNX or Caffe source: convert what is below and with this node or layer."
+)
 @click.option(
     "--shape", "shapes", multiple=True, metavar="NAME=SIZES", callback=_sizes,
-    help="Of an ONNX source: the sizes of an input, as ONNX has them; ? varies: input=?,3,224,224.",
+    help="Of an ONNX or Caffe source: the sizes of an input, as it has them; ? varies: input=?,3,224,224.",
 )  # fmt: skip
+@click.option(
+    "--preprocess",
+    metavar="HOW",
+    help="Of a Caffe source: put this inside, so that DST takes RGB pictures 0..255: "
+    f"{', '.join(PRESETS)}, or a model that wants the same.",
+)
 @as_json
-def convert(source: str, target: str, as_json: bool, **options: Any) -> None:
+def convert(source: tuple[str, ...], target: str, as_json: bool, **options: Any) -> None:
     """Write the model in the file SRC to DST, in the format of its suffix, and compare the two.
 
-    SRC is a .onnx, .keras or whole .h5 file. DST is a .onnx, .keras or .tflite file, or a folder without a suffix for a
-    SavedModel. What differs is not written. Pictures go into and come out of DST as Keras has them: channels last.
+    SRC is a .onnx, .keras or whole .h5 file, or the .prototxt and .caffemodel of a Caffe net, with the .binaryproto of
+    its mean picture where that is to be subtracted inside. DST is a .onnx, .keras or .tflite file, or a folder without
+    a suffix for a SavedModel. What differs is not written. Pictures go into and come out of DST as Keras has them,
+    channels last; into an ONNX file made of a Caffe net they go as into Caffe.
 
     \b
     zoo convert googlenet.onnx googlenet.keras
     zoo convert flowers.keras flowers.onnx
+    zoo convert deploy.prototxt net.caffemodel net.keras
     """
     with quiet_tensorflow():
         exported = zoo.convert(source, target, **options)

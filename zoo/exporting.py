@@ -7,8 +7,9 @@ place: what differs leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,18 +23,20 @@ from numpy.typing import NDArray
 
 from zoo.converters import ConversionReport, keras_to_onnx
 from zoo.converters.exporting.comparing import examples_of, outputs_of
-from zoo.converters.exporting.tracing import packed
+from zoo.converters.exporting.tracing import inputs_of, packed
 from zoo.converters.exporting.writing import data_of
-from zoo.converters.parity import relative_error
-from zoo.errors import IntegrityError, UsageError
-from zoo.files import disk_errors, flush, make_folder, temporary_name
+from zoo.converters.parity import checked_limit, relative_error
+from zoo.errors import IntegrityError, UsageError, ZooError
+from zoo.files import private_folder, put_in_place
 from zoo.loading import load_model, load_onnx_file
+from zoo.loading.from_caffe import CAFFE_SOURCES, caffe_files, load_caffe_files
 
 Array = NDArray[Any]
 
 _SAVED_MODEL = "SavedModel"
 FORMATS = {".onnx": "ONNX", ".keras": "Keras archive", ".tflite": "TensorFlow Lite", "": _SAVED_MODEL}
 SOURCES = (".onnx", ".keras", ".h5", ".hdf5")
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Exported:
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     target: str | os.PathLike[str],
     *,
     replace: bool = False,
@@ -70,35 +73,79 @@ def convert(
     limit: float = 1e-4,
     until: str | None = None,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
+    preprocess: str | None = None,
 ) -> Exported:
     """Writes the model in one file to another, of the format that its suffix says; returns what came of it.
 
     Args:
-        source: A `.onnx`, `.keras` or whole `.h5` file. It is checked before anything is made of it.
+        source: A `.onnx`, `.keras` or whole `.h5` file, or the files of a Caffe net: its `.prototxt`, its `.caffemodel`
+            and, to have it subtracted inside, the `.binaryproto` of its mean picture. They are checked before anything
+            is made of them.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         replace: Whether a model that is there already gives way.
-        opset: Of an ONNX target: its operator set.
+        opset: Of an ONNX target: its operator set; that of a Caffe net is 17 always.
         limit: The largest error that passes, of each step, relative to the largest value of an output.
-        until: Of an ONNX source: the name of the last node to convert.
-        shapes: Of an ONNX source: the sizes of inputs, as ONNX has them, by name; None for one that varies.
+        until: Of an ONNX or Caffe source: the name of the last node or layer to convert.
+        shapes: Of an ONNX or Caffe source: the sizes of inputs, as those have them, by name; None for one that varies.
+        preprocess: Of a Caffe source: what the result begins with, so that it takes RGB pictures 0..255: a key of
+            `zoo.registry.presets`, or a model that wants the same; None: nothing, and pictures must come as Caffe's do.
 
     Raises:
-        UsageError: A suffix is another, or there is a file and `replace` was not said. Nothing is read then.
+        UsageError: A suffix is another, the limit is none, or there is a file and `replace` was not said. Nothing is
+            read then.
         NotFoundError: There is no such source.
         IntegrityError: The source is damaged, has a layer that cannot be taken over, or the result differs.
         UnsafeFileError: The source could do harm.
         DiskError: The target cannot be written.
     """
-    source = Path(source)
-    if source.suffix.lower() not in SOURCES:
-        raise UsageError(f"Expected a source that ends with {', '.join(SOURCES)}; got {source}.")
+    files = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(each) for each in source]
+    if any(each.suffix.lower() in CAFFE_SOURCES for each in files):
+        return _convert_caffe(files, Path(target), replace, opset, limit, until, shapes, preprocess)
+    if len(files) != 1 or preprocess is not None:
+        raise UsageError(
+            f"Expected one source, and nothing for --preprocess (Python: preprocess), unless it is a Caffe net; got "
+            f"{', '.join(map(str, files)) or 'none'}."
+        )
+    (source,) = files
     checked_target(Path(target), replace)
+    checked_limit(limit)
+    if source.suffix.lower() not in SOURCES:
+        raise UsageError(
+            f"Expected a source that ends with {', '.join(SOURCES)}; got {source}.{_other_way(source, Path(target))}"
+        )
     if source.suffix.lower() != ".onnx":
         if until is not None or shapes:
             raise UsageError(f"Expected a .onnx source for --until and --shape, until and shapes; got {source}.")
         return export_model(load_model(source), target, replace=replace, opset=opset, limit=limit)
     model, read = load_onnx_file(source, limit=limit, until=until, shapes=shapes)
     return export_model(model, target, replace=replace, opset=opset, limit=limit, read=read)
+
+
+def _convert_caffe(
+    files: Sequence[Path],
+    path: Path,
+    replace: bool,
+    opset: int,
+    limit: float,
+    until: str | None,
+    shapes: Mapping[str, Sequence[int | None]] | None,
+    preprocess: str | None,
+) -> Exported:
+    """Writes a Caffe net to a file: what Caffe became as ONNX, or what Keras made of that."""
+    definition, weights, preprocessing = caffe_files(files, preprocess)
+    suffix = checked_target(path, replace)
+    checked_limit(limit)
+    with private_folder(path, "another folder") as folder:
+        onnx = folder / "model.onnx"
+        model, read = load_caffe_files(
+            definition, weights, onnx,
+            limit=limit, shapes=shapes, outputs=None if until is None else [until], preprocessing=preprocessing,
+        )  # fmt: skip
+        if suffix != ".onnx":
+            return export_model(model, path, replace=replace, opset=opset, limit=limit, read=read)
+        put_in_place(onnx, path)
+    errors = {"ONNX to Keras": read.error}
+    return Exported(path, FORMATS[suffix], _size(path), read.error, errors, model.count_params(), read)
 
 
 def export_model(
@@ -122,6 +169,7 @@ def export_model(
     """
     path = Path(target)
     suffix = checked_target(path, replace)
+    checked_limit(limit)
     errors = {"ONNX to Keras": read.error} if read else {}
     written = None
     if suffix == ".onnx":
@@ -133,10 +181,24 @@ def export_model(
     return Exported(path, FORMATS[suffix], count, max(errors.values()), errors, model.count_params(), read, written)
 
 
+def _other_way(source: Path, target: Path) -> str:
+    """Returns how to go on with a source that is not converted; empty where nobody knows."""
+    name, wanted = shlex.quote(str(source)), shlex.quote(str(target))
+    is_lite = source.suffix.lower() == ".tflite"
+    if is_lite or (source / "saved_model.pb").is_file():
+        onnx = wanted if target.suffix.lower() == ".onnx" else shlex.quote(f"{source.resolve().stem}-tf2onnx.onnx")
+        then = "" if onnx == wanted else f" and then: zoo convert {onnx} {wanted}"
+        kind = "--tflite" if is_lite else "--saved-model"
+        return f" Make ONNX of it: python -m tf2onnx.convert {kind} {name} --output {onnx}{then}"
+    if (source / "run.json").is_file() or not source.suffix:
+        return f" For a run, or a model that zoo list knows: zoo export {name} {wanted}"
+    return ""
+
+
 def checked_target(path: Path, replace: bool) -> str:
     """Returns the suffix of a target that may be written."""
     suffix = path.suffix.lower()
-    if suffix not in FORMATS or not path.name:
+    if suffix not in FORMATS or path.name.lower() in FORMATS:  # a suffix alone is no name
         known = ", ".join(f"{each} ({name})" for each, name in FORMATS.items() if each)
         raise UsageError(
             f"Expected a target that ends with {known}, or a folder without a suffix for a SavedModel; got {path}."
@@ -154,51 +216,43 @@ def checked_target(path: Path, replace: bool) -> str:
 def _written(model: keras.Model, path: Path, suffix: str, limit: float) -> float:
     """Writes a model in one of the formats of TensorFlow, and returns the error."""
     write, run = _WAYS[suffix]
-    with _private_folder(path) as folder, warnings.catch_warnings():
+    with private_folder(path, "another folder") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TensorFlow, about itself
         written = folder / f"model{suffix}"
         examples = examples_of(model)
         expected = outputs_of(model, examples)
-        write(model, written)
-        found = run(written, model, examples)
+        with _refusing(suffix):
+            write(model, written)
+            found = run(written, model, examples)
         pairs = zip(found, expected, strict=True)
         error = max(relative_error(one, other) for one, other in pairs) if len(found) == len(expected) else float("inf")
         if not error <= limit:
             raise IntegrityError(
                 f"Nothing was written to {path}: as {FORMATS[suffix]} the model's outputs differ by {error:.1e} of "
-                f"their largest value, and at most {limit:.1e} was expected. Say what is enough (limit), or choose "
-                "another format."
+                f"their largest value, and at most {limit:.1e} was expected. Say what is enough (limit, --limit), or "
+                "choose another format."
             )
-        _put(written, path, folder)
+        put_in_place(written, path)
     return error
 
 
 @contextlib.contextmanager
-def _private_folder(path: Path) -> Iterator[Path]:
-    make_folder(path.parent)
-    folder = temporary_name(path)
-    with disk_errors(path, "free some space, or choose another folder"):
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put(written: Path, path: Path, folder: Path) -> None:
-    """Gives what was written its place, durably; a folder that was there goes last."""
-    for each in [*sorted(written.rglob("*")), written] if written.is_dir() else [written]:
-        flush(each)
-    before = folder / "before"
-    if path.is_dir():
-        path.rename(before)
+def _refusing(suffix: str) -> Iterator[None]:
+    """Makes errors of ours of those of libraries, whose kinds are many and not public."""
     try:
-        written.replace(path)
-    except OSError:
-        if before.is_dir():
-            before.rename(path)
+        yield
+    except (ZooError, MemoryError):
         raise
-    flush(path.parent)
+    except Exception as error:
+        number = next((each for each in _OF_DISKS if os.strerror(each) in str(error)), None)
+        if number is not None:
+            raise OSError(number, os.strerror(number)) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise IntegrityError(
+            f"The model cannot be written as {FORMATS[suffix]}, or does not run as that: "
+            f"{' '.join(str(error).split())[:400]!r}. Choose another format."
+        ) from error
 
 
 def _size(path: Path) -> int:
@@ -231,26 +285,22 @@ def _run_saved_model(path: Path, model: keras.Model, examples: Mapping[str, Arra
 def _write_tflite(model: keras.Model, path: Path) -> None:
     saved = path.with_name("saved_model")
     _write_saved_model(model, saved)
-    try:
-        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
-    except Exception as error:  # kinds of errors of TensorFlow Lite that are not public
-        raise IntegrityError(
-            f"TensorFlow Lite cannot take the model over: {' '.join(str(error).split())[:400]} Choose another format."
-        ) from error
+    path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
 
 
 def _run_tflite(path: Path, model: keras.Model, examples: Mapping[str, Array]) -> list[Array]:
     runner = tf.lite.Interpreter(model_path=str(path)).get_signature_runner("serving_default")
-    names = list(runner.get_input_details())
-    order = list(examples) if set(examples) == set(names) else names
-    found = runner(**dict(zip(order, examples.values(), strict=True)))
-    return [np.asarray(found[name]) for name in sorted(found, key=_place)]
+    names = [each.name for each in inputs_of(model)]  # those of the signature, which has them in another order
+    found = runner(**dict(zip(names, examples.values(), strict=True)))
+    return [np.asarray(found[name]) for name in _output_names(model)]
 
 
-def _place(name: str) -> tuple[int, str]:
-    """Returns by what outputs are in order: `output_10` comes after `output_2`."""
-    number = name.rpartition("_")[2]
-    return (int(number), name) if number.isdecimal() else (-1, name)
+def _output_names(model: keras.Model) -> list[str]:
+    """Returns what a signature calls the outputs of a model, in the order that Keras has."""
+    structure = None if isinstance(model, keras.Sequential) else model.output
+    if isinstance(structure, Mapping):
+        return [str(each) for each in keras.tree.flatten({name: name for name in structure})]
+    return [f"output_{number}" for number in range(len(model.outputs))]
 
 
 _Run = Callable[[Path, keras.Model, Mapping[str, Array]], list[Array]]

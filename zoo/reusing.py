@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from zoo.data import Examples
+from zoo.data.preprocessing import refuse_unknown
 from zoo.errors import IntegrityError, UsageError
 from zoo.loading import bare_net, headless_layers, load_artifact, load_what_is_here, nonfinite_layers
 from zoo.progress import Progress
@@ -90,12 +91,15 @@ def reused_by_name(
 
     Raises:
         UsageError: This version cannot load it; `CutError` where it cannot be cut so. Nothing is fetched then.
+        DataError: Nothing says how pictures become numbers. Nothing is fetched then either.
         NotFoundError: There is no such model, or its files cannot be had.
         IntegrityError: A file of it is damaged, another model's, or has weights that are not finite.
     """
     entry = find_loadable(name)
     if preprocessing is not None:
         entry = dataclasses.replace(entry, input=preprocessing)
+    if entry.input is not None:
+        refuse_unknown(entry.input)  # before anything large is fetched for what cannot be
     digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
     origin = Origin(entry.name, entry.source, digests, entry.input)
     net = bare_net(entry)

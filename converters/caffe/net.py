@@ -166,8 +166,8 @@ def _wire_input(wiring: _Wiring, layer: CaffeLayer, shapes: Mapping[str, Sequenc
         if known is None:
             raise UsageError(
                 f"{layer.place} does not say what shape its pictures have. Give the deploy.prototxt, which does; or "
-                f"say it: shapes={{{shown(name)}: (3, 227, 227)}} (zoo convert --shape {shown(name)}=3,227,227, zoo add "
-                "--input 227x227x3)."
+                f"say it: zoo add --input 227x227x3, zoo convert --shape {shown(name)}=?,3,227,227 (Python: shapes="
+                f"{{{shown(name)}: (3, 227, 227)}})."
             )
         if not known or len(known) > _MOST_AXES or any(not 1 <= each <= _LARGEST_SIZE for each in known):
             raise IntegrityError(

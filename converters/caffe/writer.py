@@ -74,8 +74,14 @@ def converter_of(step: Step) -> LayerConverter:
 
 def refusal(step: Step, reason: str) -> IntegrityError:
     """Returns an error that says which layer cannot be converted, where it stands, and what to do."""
-    below = f"caffe_to_onnx(..., outputs=[{shown(step.inputs[0])}])" if step.inputs else "another net"
-    return IntegrityError(f"Cannot convert {step.layer.place}: {reason}. What is below it can be converted: {below}")
+    message = f"Cannot convert {step.layer.place}: {reason}."
+    if step.inputs:
+        below = shown(step.inputs[0])
+        message += (
+            f" What is below it can be converted: zoo convert ... --until {below} (Python: caffe_to_onnx(..., "
+            f"outputs=[{below}]))"
+        )
+    return IntegrityError(message)
 
 
 class Writer:

@@ -187,3 +187,39 @@ def test_sizes_that_are_none_are_refused(told: str) -> None:
     done = run("convert", "net.onnx", "net.keras", "--shape", told)
     assert done.exit_code == 2
     assert "Expected NAME=?,3,224,224" in done.output
+
+
+def test_sizes_of_one_input_are_told_once() -> None:
+    done = run("convert", "net.onnx", "net.keras", "--shape", "x=?,3", "--shape", "x=?,4")
+    assert done.exit_code == 2
+    assert "got 'x' twice" in done.output
+
+
+def test_a_limit_that_is_no_number_is_refused(net: keras.Model) -> None:
+    done = run("convert", "net.keras", "out.onnx", "--limit", "nan")
+    assert done.exit_code == 2
+    assert "Expected limit (--limit)" in done.stderr
+
+
+def test_an_operator_that_is_not_known_is_refused_with_the_words_that_convert_what_is_below() -> None:
+    nodes = [onnx.helper.make_node(*each) for each in (("Relu", ["x"], ["r"], "a r"), ("Bogus", ["r"], ["y"], "b"))]
+    told = [onnx.helper.make_tensor_value_info(name, 1, ["n", 3]) for name in "xy"]
+    made = onnx.helper.make_graph(nodes, "net", told[:1], told[1:])
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
+
+    done = run("convert", "net.onnx", "net.keras")
+    assert done.exit_code == 4
+    assert "zoo convert --until 'a r'" in done.stderr
+    assert run("convert", "net.onnx", "net.keras", "--until", "a r").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["nosuch", "runs/nosuch"])
+def test_export_of_what_is_nowhere_tells_of_runs_and_of_models(name: str) -> None:
+    Path("runs/nosuch2").mkdir(parents=True)
+    Path("runs/nosuch2/run.json").touch()
+    done = run("export", name, "x.onnx")
+
+    assert done.exit_code == 3
+    assert "No run at runs/nosuch. Did you mean nosuch2? See: zoo runs." in done.stderr
+    assert f"No model named '{name}' in the registry" in done.stderr
+    assert list(Path().iterdir()) == [Path("runs")]

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from loopback import assert_invariants, blobs_in, listing
-from model_files import CAFFEMODEL, PROTOTXT, pickled, saved_by_tensorflow, saved_model
+from model_files import PROTOTXT, pickled, saved_by_tensorflow, saved_model
 
 import zoo
 from zoo.errors import DataError, IntegrityError, NotFoundError, UnsafeFileError, UsageError
@@ -407,12 +407,6 @@ def test_a_net_for_what_has_one_inside(home: Path) -> None:
 # --- kept, and not loaded ---
 
 
-def caffe() -> tuple[Path, ...]:
-    Path("net.prototxt").write_bytes(PROTOTXT)
-    Path("net.caffemodel").write_bytes(CAFFEMODEL)
-    return Path("net.caffemodel"), Path("net.prototxt")
-
-
 def arrays() -> tuple[Path, ...]:
     np.savez("net.npz", x=np.zeros(3))
     return (Path("net.npz"),)
@@ -427,7 +421,6 @@ def folder() -> tuple[Path, ...]:
 
 
 KEPT: dict[str, tuple[Callable[[], tuple[Path, ...]], list[str]]] = {
-    "caffe": (caffe, ["definition", "weights"]),
     "npz": (arrays, ["weights"]),
     "checkpoint": (checkpoint, ["archive"]),
     "savedmodel": (folder, ["archive"]),
@@ -475,14 +468,14 @@ def test_a_checkpoint_is_found_by_its_prefix() -> None:
 
 
 def test_what_is_kept_takes_what_its_user_says(home: Path) -> None:
-    added = zoo.add(caffe(), input_size=(227, 227, 3), preprocess="caffe")
+    added = zoo.add(arrays(), input_size=(227, 227, 3), preprocess="caffe")
     entry = added.entry
 
     assert len(added.notes) == 1
     assert entry.input == InputSpec((227, 227, 3), color="BGR", mean=(103.939, 116.779, 123.68))
     zoo.remove("net")
-    refused(UsageError, "--input 224x224x3", home, *caffe(), preprocess="caffe")
-    refused(UsageError, "height, width and channels", home, *caffe(), input_size=(227, 227))
+    refused(UsageError, "--input 224x224x3", home, *arrays(), preprocess="caffe")
+    refused(UsageError, "height, width and channels", home, *arrays(), input_size=(227, 227))
 
 
 # --- refused ---

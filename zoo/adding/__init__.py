@@ -15,6 +15,7 @@ from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
+from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
 from zoo.registry.index import own_entries
@@ -48,7 +49,8 @@ def add(
 
     Args:
         paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx` or `.npz` file, the folder of a SavedModel, a `.prototxt` and
-            its `.caffemodel`, or a TensorFlow checkpoint (its prefix).
+            its `.caffemodel`, with the `.binaryproto` of its mean picture where there is one, or a TensorFlow
+            checkpoint (its prefix).
         name: What it will be called; None: as the file.
         arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`.
         input_size: Height, width and channels, where the files leave that open.
@@ -79,13 +81,16 @@ def add(
         UnsafeFileError: A file could do harm.
         DiskError: There is no room for it.
     """
-    offered = recognise([Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths])
+    all_paths = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    numbers = {"color": color, "scale": scale, "mean": mean, "std": std}
+    all_paths, numbers, means = without_mean_picture(all_paths, preprocess, numbers)
+    offered = recognise(all_paths)
     told = Told(
         name=made_name(offered) if name is None else name,
         arch=arch,
         size=None if input_size is None else tuple(input_size),
         preprocess=preprocess,
-        numbers={"color": color, "scale": scale, "mean": mean, "std": std},
+        numbers=numbers,
         labels=labels,
         logits=logits,
         summary=summary,
@@ -105,7 +110,7 @@ def add(
                 refuse_taken(told.name, replace=replace)
             added = looked_at(told, offered, copies)
             called = renamed(offered, copies, None if name else told.name)
-            notes = [*called, *remarks, *added.notes, *_twins(added.entry, own)]
+            notes = [*called, *means, *remarks, *added.notes, *_twins(added.entry, own)]
             if there is not None and _is_same(there, added.entry):
                 notes.append(f"{there.name} is here already, as it is: nothing was changed.")
                 added = dataclasses.replace(added, entry=there)

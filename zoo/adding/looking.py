@@ -56,7 +56,9 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
             f"{copies[0].name} has a whole model in it, so --arch {told.arch} (Python: arch) is not needed, and might "
             "be wrong. Leave it away."
         )
-    if offered.format in ("keras", "h5", "onnx"):
+    if offered.format == "caffe" and told.size is not None:  # a definition for training does not say it
+        draft = dataclasses.replace(draft, input=chosen_input(picture_size(told.size)))
+    if offered.format in ("keras", "h5", "onnx", "caffe"):
         return _loaded(told, draft, [], what, copies)
     return _kept(told, draft, what, f"this version keeps {what} files, and does not load them yet")
 

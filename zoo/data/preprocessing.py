@@ -30,15 +30,15 @@ def preprocess(tensor: Any, spec: InputSpec | None) -> Any:
     """
     if spec is None:
         return tensor
-    _refuse_unknown(spec)
+    refuse_unknown(spec)
     if len(tensor.shape) == 4:
         tensor = _resize(tensor, spec)
         tensor = _recolor(tensor, spec)
     return _normalize(tensor, spec)
 
 
-def _refuse_unknown(spec: InputSpec) -> None:
-    """Refuses a spec of which part is not known in numbers: a guess would give plausible, wrong pictures."""
+def refuse_unknown(spec: InputSpec) -> None:
+    """Raises `DataError` where part of a spec is not known in numbers: a guess gives plausible, wrong pictures."""
     if spec.scale is None or spec.color is None:
         raise DataError(
             "Its publisher, or who added it, does not say how this model wants pictures (colour order, scale, mean). "
@@ -47,8 +47,10 @@ def _refuse_unknown(spec: InputSpec) -> None:
         )
     if spec.mean_file and not spec.mean:
         raise DataError(
-            f"This model wants the mean picture of the file {spec.mean_file} subtracted, which zoo does not read. Say "
-            "the mean of each channel yourself: preprocessing=zoo.InputSpec(size, color=..., scale=..., mean=...)."
+            f"This model wants the mean picture of the file {spec.mean_file} subtracted, which is not among its own. "
+            "If you have it, add the model with it (zoo where NAME tells where its files are): zoo add DEFINITION "
+            f"WEIGHTS {spec.mean_file} --name my-model. Or say the mean of each channel yourself: preprocessing="
+            "zoo.InputSpec(size, color=..., scale=..., mean=...)."
         )
 
 

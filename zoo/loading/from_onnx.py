@@ -72,12 +72,12 @@ def _converted(
 ) -> tuple[keras.Model, ConversionReport]:
     from zoo.converters import onnx_to_keras  # here: few who load models need ONNX, which takes long to import
 
-    with _about(name), explained(name, "model"):
+    with about(name), explained(name, "model"):
         return onnx_to_keras(path, limit=limit, until=until, shapes=shapes)
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
+def about(name: str) -> Iterator[None]:
     """Adds to a refusal which file it is about, where it does not say so."""
     try:
         yield

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, ZooError
 from zoo.loading.building import build_architecture
+from zoo.loading.from_caffe import load_caffe
 from zoo.loading.from_onnx import converted_onnx, load_onnx
 from zoo.loading.layer_weights import weighted_layers
 from zoo.loading.weights import load_weights
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.converters import ConversionReport
 
 _LOADERS = {".keras": load_archive, ".h5": load_whole_hdf5, ".hdf5": load_whole_hdf5, ".onnx": load_onnx}
+_PATHS = (*_LOADERS, ".prototxt", ".caffemodel")  # what is a path whatever the registry knows
 
 
 def load_model(name: str | os.PathLike[str]) -> keras.Model:
@@ -35,7 +37,7 @@ def load_model(name: str | os.PathLike[str]) -> keras.Model:
 
     Args:
         name: A model's name, or the path of a `.keras`, whole `.h5` or `.onnx` file; the weights of the last may be in
-            files beside it.
+            files beside it. The two files of a Caffe net become one by `zoo.convert`, or a name by `zoo.add`.
 
     Raises:
         UsageError: This version cannot load it; nothing is pulled then.
@@ -46,13 +48,19 @@ def load_model(name: str | os.PathLike[str]) -> keras.Model:
     >>> load_model("letters-cnn").input_shape
     (None, 28, 28, 1)
     """
-    if isinstance(name, os.PathLike) or Path(name).suffix.casefold() in _LOADERS:
+    if isinstance(name, os.PathLike) or Path(name).suffix.casefold() in _PATHS:
         return _load_file(Path(name))
     return load_artifact(pull_entry(find_loadable(name)))
 
 
 def _load_file(path: Path) -> keras.Model:
     loader = _LOADERS.get(path.suffix.casefold())
+    if path.suffix.casefold() in (".prototxt", ".caffemodel"):
+        raise UsageError(
+            f"A Caffe net is two files, and {shown(str(path))} is one of them. Give both a name: zoo add "
+            "deploy.prototxt net.caffemodel; or make one file of them: zoo convert deploy.prototxt net.caffemodel "
+            "net.keras"
+        )
     if loader is None:
         raise UsageError(f"Expected a file that ends with {', '.join(_LOADERS)}; got {shown(str(path))}.")
     if loader is load_onnx:
@@ -142,6 +150,10 @@ def load_artifact(artifact: Artifact) -> keras.Model:
             name = _published_name(entry, "model")
             if loader := _LOADERS.get(Path(name).suffix.casefold()):
                 return loader(path, name)
+        elif {"definition", "weights"} <= set(artifact.files):
+            return load_caffe(artifact)
+        elif artifact.unpublished:
+            raise NotFoundError(_lacking(artifact))
         elif entry.arch in ARCHITECTURES:
             role = "weights" if "weights" in artifact.files else "weights_notop"
             if role in artifact.files:
@@ -156,6 +168,17 @@ def load_artifact(artifact: Artifact) -> keras.Model:
                 )
     raise UsageError(
         f"Model {entry.name!r} has no file of a format that this version loads. See: zoo show {entry.name}"
+    )
+
+
+def _lacking(artifact: Artifact) -> str:
+    """Returns what to do where nobody published the address of a file that a model needs."""
+    name, files = artifact.entry.name, artifact.unpublished
+    told = "; ".join(f"{file.name} ({file.reported or file.role})" for file in files)
+    here = " ".join(map(str, artifact.files.values()))
+    return (
+        f"{name} needs more than could be pulled, for nobody published an address of {told}. If you have it, add both "
+        f"as a model of yours: zoo add {files[0].name} {here} --name my-{name.rpartition('/')[2]}"
     )
 
 
@@ -186,7 +209,7 @@ def bare_net(entry: Entry) -> keras.Model | None:
 
 
 def _has_model(entry: Entry) -> bool:
-    return any(file.role == "model" for file in entry.files)
+    return any(file.role in ("model", "definition") for file in entry.files)
 
 
 def headless_layers(entry: Entry) -> frozenset[str]:

@@ -36,7 +36,12 @@ def abilities(entry: Entry) -> tuple[Ability, ...]:
 
 
 def why_not_loaded(entry: Entry) -> str | None:
-    """Returns why a published ONNX model is not loaded, in words; None where nothing in its entry speaks against it."""
+    """Returns why a published ONNX or Caffe model is not loaded, in words; None where its entry does not tell."""
+    if entry.source == "caffe":
+        names = " and ".join(file.name for file in entry.files if not file.urls)
+        return f"nobody published an address of {names}" if names else None
+    if entry.source != "onnx":
+        return None
     name = next((file.name for file in entry.files if file.role == "model"), "")
     if not name.casefold().endswith(".onnx"):
         return "it has no .onnx file"
@@ -59,14 +64,20 @@ def _is_loadable(entry: Entry) -> bool:
             return _is_known_net(entry, tuple(file for file in entry.files if file.urls))
         case "onnx":
             return why_not_loaded(entry) is None
+        case "caffe":
+            return _is_caffe_net(tuple(file for file in entry.files if file.urls))
         case "local":
-            return _is_whole_model(entry) or _is_known_net(entry, entry.files)
+            return _is_whole_model(entry) or _is_caffe_net(entry.files) or _is_known_net(entry, entry.files)
         case _:
             return False
 
 
 def _is_whole_model(entry: Entry) -> bool:
     return any(file.role == "model" and file.name.casefold().endswith(_MODEL_FILES) for file in entry.files)
+
+
+def _is_caffe_net(files: tuple[FileSpec, ...]) -> bool:
+    return {"definition", "weights"} <= {file.role for file in files}
 
 
 def _is_known_net(entry: Entry, files: tuple[FileSpec, ...]) -> bool:

@@ -51,6 +51,10 @@ _CAFFE_NETS = {
 }
 _CAFFE_COLORS: dict[str, Color] = {"BGR": "BGR", "grey": "gray"}
 _SHORTER_SIDE_256 = ("shorter side 256 (isotropic)", "256xN")
+# Where a repository has a file, and the page of somebody's gist; the ref is that of the weights, or the newest.
+_REPOSITORY = re.compile(r"(?P<place>[\w.-]+/[\w.-]+)( .*)?")
+_PINNED = re.compile(r"https://github\.com/(?P<place>[\w.-]+/[\w.-]+)/raw/(?P<ref>[0-9a-f]{40})/.*")
+_GIST = re.compile(r"gist (?P<place>ksimonyan/[0-9a-f]+).*")  # others call their files otherwise
 _PUBLISHERS_HASH = "sha1"  # in Caffe's readme.md files; the other kinds are those of Open Model Zoo
 _REMARK = re.compile(r" [(].*[)]$")  # of whoever collected the facts, behind the publisher's own words
 
@@ -125,7 +129,7 @@ def _caffe_origin(model: Facts) -> str | None:
 
 def _caffe_weights(model: Facts) -> FileSpec:
     place, name = model["caffemodel_url"], f"{model['name']}.caffemodel"
-    is_url = place is not None and place.startswith(("http://", "https://"))
+    is_url = _is_url(place)
     if is_url and place.endswith(".caffemodel"):
         name = place.rpartition("/")[2]
     said = f"place: {_REMARK.sub('', place)}" if place else "no address is published"
@@ -141,22 +145,47 @@ def _caffe_weights(model: Facts) -> FileSpec:
     )
 
 
+def _is_url(place: str | None) -> bool:
+    return place is not None and place.startswith(("http://", "https://"))
+
+
 def _caffe_hash(model: Facts) -> str | None:
     """Returns the kind of the hash to go by: the publisher's own before any that others computed, however strong."""
     return next((kind for kind in (_PUBLISHERS_HASH, "sha256", "sha384") if model.get(kind)), None)
 
 
 def _caffe_definition(model: Facts) -> FileSpec:
-    """Returns the net's prototxt, whose place is published as a path or in words, never as an address."""
+    """Returns the net's prototxt, whose place is published as a path in a repository, as a gist, or in other words."""
     place = model["deploy"]
     pin = re.search(r"sha256 ([0-9a-f]{64})", place)
+    name = place.rpartition("/")[2] if place.endswith(".prototxt") else f"{model['name']}_deploy.prototxt"
+    url = _caffe_definition_url(model, name)
     return FileSpec(
         role="definition",
-        name=place.rpartition("/")[2] if place.endswith(".prototxt") else f"{model['name']}_deploy.prototxt",
+        name=name,
+        urls=(url,) if url else (),
         hash=f"sha256:{pin[1]}" if pin else None,
         hash_from="third_party" if pin else None,
         reported=f"place: {_REMARK.sub('', place)}",
     )
+
+
+def _caffe_definition_url(model: Facts, name: str) -> str | None:
+    """Returns the address by which GitHub gives what is at the published place; None where that is no place.
+
+    Without its weights, which some have no address of, a definition is of no use.
+    """
+    place = model["deploy"]
+    if not _is_url(model["caffemodel_url"]):
+        return None
+    if gist := _GIST.fullmatch(place):
+        return f"https://gist.githubusercontent.com/{gist['place']}/raw/{name}"
+    repository = _REPOSITORY.fullmatch(model["source"][0])
+    if not place.endswith(".prototxt") or not repository:
+        return None
+    pinned = _PINNED.fullmatch(model["caffemodel_url"])
+    ref = pinned["ref"] if pinned and pinned["place"] == repository["place"] else "HEAD"
+    return f"https://raw.githubusercontent.com/{repository['place']}/{ref}/{place}"
 
 
 def _caffe_input(model: Facts) -> InputSpec:

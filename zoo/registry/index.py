@@ -195,9 +195,11 @@ def find_entry(name: str) -> Entry:
         )
     if _WILDCARDS & set(name):
         raise UsageError(f"{name!r} is a pattern, where one model's name is expected. See: zoo list '{name}'")
+    folder = _folder_hint(name)
     if fault := name_fault(wanted):
-        raise UsageError(f"{name!r} cannot be a model's name: {fault}. See: zoo list")
-    raise NotFoundError(f"No model named {name!r} in the registry.{nearest_names(wanted, entries)} See: zoo list")
+        raise UsageError(f"{name!r} cannot be a model's name: {fault}. See: zoo list{folder}")
+    near = nearest_names(wanted, entries)
+    raise NotFoundError(f"No model named {name!r} in the registry.{near} See: zoo list{folder}")
 
 
 def _is_model_file(name: str) -> bool:
@@ -207,6 +209,16 @@ def _is_model_file(name: str) -> bool:
         is_one = name.casefold().endswith(_MODEL_FILES) and path.is_file()
         return name.isprintable() and (is_one or (path / "saved_model.pb").is_file())
     return False
+
+
+def _folder_hint(name: str) -> str:
+    """Returns what to do with a folder that was said as a name; empty where there is no such folder."""
+    with contextlib.suppress(OSError, ValueError):
+        if name.isprintable() and (Path(name) / "run.json").is_file():
+            return f". To make a file of the model of that run: zoo export {shlex.quote(name)} net.keras"
+        if name.isprintable() and Path(name).is_dir():
+            return f". To learn from what is in that folder: zoo transfer --data {shlex.quote(name)}"
+    return ""
 
 
 def find_loadable(name: str) -> Entry:
@@ -223,10 +235,10 @@ def find_loadable(name: str) -> Entry:
         files = ", ".join(file.name for file in entry.files)
         raise UsageError(
             f"{entry.name!r} is kept, but this version cannot load its files ({files}) as a Keras model. It loads "
-            ".keras files, whole .h5 files, .onnx files, and .h5 weights of a net of keras.applications: zoo add FILE "
-            "--arch NET"
+            ".keras files, whole .h5 files, .onnx files, the two files of a Caffe net, and .h5 weights of a net of "
+            "keras.applications: zoo add FILE --arch NET"
         )
-    why = f": {reason}" if entry.source == "onnx" and (reason := why_not_loaded(entry)) else ""
+    why = f": {reason}" if (reason := why_not_loaded(entry)) else ""
     today = f"fetch its files: zoo pull {entry.name}" if "pull" in entry.can else f"tell of it: zoo show {entry.name}"
     raise UsageError(
         f"This version cannot load {entry.name!r} (source {entry.source}) as a Keras model{why}. It can {today}. "

@@ -4,6 +4,7 @@ blobs/sha256/<hex>     verified files, named by their content; shared by all mod
 about/<hex>.json       what is known of a blob: its other digests, where it came from, when it was last checked
 artifacts/<name>.json  which blobs are a model's
 extracted/<hex>/       the members of an archive, in their folders
+converted/<hex>/       what became of weights in another format: one folder for each definition
 corrupt/               blobs that did not match their names, kept for a look
 locks/, tmp/           advisory locks, and what is not finished
 """
@@ -63,6 +64,11 @@ class Layout:
     def extracted(self) -> Path:
         """The folder of extracted archives."""
         return self.home / "extracted"
+
+    @property
+    def converted(self) -> Path:
+        """The folder of what other formats became."""
+        return self.home / "converted"
 
     @property
     def corrupt(self) -> Path:

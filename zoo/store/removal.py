@@ -14,6 +14,7 @@ from zoo.files import disk_errors
 from zoo.registry import all_entries
 from zoo.registry.index import is_local, own_entries, own_registry
 from zoo.store.blobs import Blobs, is_digest
+from zoo.store.converted import remove_converted
 from zoo.store.extracted import remove_extracted
 from zoo.store.inventory import pulled_name
 from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer
@@ -121,9 +122,10 @@ def _removals(paths: Layout, name: str, record: Record | None, own: Sequence[str
     files = [file for file in record.files if file.blob in own] if record else []
     sizes = {file.blob: _removal(Blobs(paths).path(file.blob), f"{file.name} of {name}") for file in files}
     folders = [
-        _removal(paths.extracted / file.blob, f"extracted {file.name} of {name}")
+        _removal(folder / file.blob, f"{how} {file.name} of {name}")
         for file in files
-        if (paths.extracted / file.blob).is_dir()
+        for how, folder in (("extracted", paths.extracted), ("converted", paths.converted))
+        if (folder / file.blob).is_dir()
     ]
     entry = [Removal(f"entry of {name}", own_registry(), 0)] if is_local(name) else []
     return [*sizes.values(), *folders, *entry, _removal(paths.artifact(name), f"record of {name}")]
@@ -142,7 +144,7 @@ def _mentioned(paths: Layout, but: str = "") -> set[str]:
 
 
 def _remove_blob(paths: Layout, digest: str, claim: Claim) -> bool:
-    """Removes a blob and what was extracted from it; says whether that was still right to do.
+    """Removes a blob and what was made of it; says whether that was still right to do.
 
     Asked under the lock that pulls commit under: one may have put the file there anew since it was claimed.
     """
@@ -151,6 +153,7 @@ def _remove_blob(paths: Layout, digest: str, claim: Claim) -> bool:
             return False
         Blobs(paths).remove(digest)
         remove_extracted(paths, digest)
+        remove_converted(paths, digest)
         return True
 
 
@@ -191,12 +194,13 @@ def _delete(path: Path) -> None:
 
 
 def _spare(paths: Layout, grace: float, dry_run: bool) -> Iterator[Removal]:
-    """Yields blobs and extracted archives of no model that nobody reads; removes them unless `dry_run`."""
+    """Yields blobs of no model that nobody reads, and what was made of such; removes them unless `dry_run`."""
     blobs = Blobs(paths)
-    extracted = {path.name.removesuffix(".json") for path in _children(paths.extracted)}
-    for digest in sorted({*blobs.all(), *filter(is_digest, extracted)} - _mentioned(paths)):
+    made = {path.name.removesuffix(".json") for path in (*_children(paths.extracted), *_children(paths.converted))}
+    for digest in sorted({*blobs.all(), *filter(is_digest, made)} - _mentioned(paths)):
         with for_removal(blobs.path(digest)) as claim:
-            places = [place for place in (blobs.path(digest), paths.extracted / digest) if place.exists()]
+            folders = (paths.extracted / digest, paths.converted / digest)
+            places = [place for place in (blobs.path(digest), *folders) if place.exists()]
             if not claim.free or any(_age(place) < grace for place in places):
                 continue
             removals = [_removal(place, "file of no model") for place in places]

@@ -262,6 +262,27 @@ def test_what_was_added_here_is_loaded_or_only_kept(
     assert parse_entry("net", changed("files", files) | {"source": "local", "arch": arch}).can == can
 
 
+@pytest.mark.parametrize(
+    ("source", "roles", "urls", "can"),
+    [
+        ("caffe", ["definition", "weights"], [["https://a/n.prototxt"], ["https://a/n.caffemodel"]], ("pull", "load")),
+        ("caffe", ["definition", "weights"], [[], ["https://a/n.caffemodel"]], ("pull",)),
+        ("caffe", ["weights"], [["https://a/n.caffemodel"]], ("pull",)),
+        ("local", ["definition", "weights"], [[], []], ("load",)),
+        ("local", ["weights"], [[]], ()),
+    ],
+)
+def test_a_caffe_net_is_loaded_where_both_of_its_files_can_be_had(
+    source: str, roles: list[str], urls: list[list[str]], can: tuple[str, ...]
+) -> None:
+    files = [
+        {"role": role, "name": role, "urls": each, "hash": SHA256, "hash_from": "user"}
+        for role, each in zip(roles, urls, strict=True)
+    ]
+
+    assert parse_entry("net", changed("files", files) | {"source": source, "arch": "vgg16"}).can == can
+
+
 @pytest.mark.parametrize("field", ["source", "task", "summary", "files", "input", "output", "metrics"])
 def test_a_missing_field_is_named(field: str) -> None:
     broken = record()

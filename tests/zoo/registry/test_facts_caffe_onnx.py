@@ -61,7 +61,7 @@ def onnx_entry(stem: str = "vgg16-7", **changes: Any) -> Entry:
     return onnx_entries({"source": "onnx/models@b1ee MANIFEST (184)", "models": [onnx_model(stem, **changes)]})[0]
 
 
-def test_a_caffe_model_has_weights_and_a_definition_without_an_address() -> None:
+def test_a_caffe_model_has_weights_and_a_definition() -> None:
     entry = caffe_entry(size=5, sha256=SHA256)
     weights, definition = entry.files
 
@@ -170,6 +170,31 @@ def test_a_search_that_found_nothing_is_no_source() -> None:
 @pytest.mark.parametrize("output", [caffe_entry().output, onnx_entry().output])
 def test_whether_a_class_is_the_background_is_not_published(output: OutputSpec) -> None:
     assert (output.classes, output.background) == (1000, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "deploy", "weights", "url"),
+    [
+        ("BVLC/caffe models/m/readme.md", "models/m/deploy.prototxt", "http://dl.example/m.caffemodel",
+         "https://raw.githubusercontent.com/BVLC/caffe/HEAD/models/m/deploy.prototxt"),
+        ("a/b README.md", "m.prototxt", f"https://github.com/a/b/raw/{SHA1}/m.caffemodel",
+         f"https://raw.githubusercontent.com/a/b/{SHA1}/m.prototxt"),
+        ("a/b README.md", "m.prototxt", f"https://github.com/c/d/raw/{SHA1}/m.caffemodel",
+         "https://raw.githubusercontent.com/a/b/HEAD/m.prototxt"),
+        ("a/b", "gist ksimonyan/21 (sha256 unknown)", URL,
+         "https://gist.githubusercontent.com/ksimonyan/21/raw/mobilenet_v1_deploy.prototxt"),
+        ("a/b", "gist someone/21", URL, None),  # who may call the file anything
+        ("the README", "m.prototxt", URL, None),
+        ("a/b README.md", "m.prototxt", None, None),  # of no use without the weights
+        ("a/b README.md", "community prototxts only", URL, None),
+    ],
+)  # fmt: skip
+def test_a_definition_has_the_address_of_its_published_place(
+    source: str, deploy: str, weights: str | None, url: str | None
+) -> None:
+    definition = caffe_entry(source=[source], deploy=deploy, caffemodel_url=weights).files[1]
+
+    assert definition.urls == ((url,) if url else ())
 
 
 def test_a_hash_in_the_words_on_the_definition_is_found() -> None:

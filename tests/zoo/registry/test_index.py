@@ -418,7 +418,7 @@ def test_a_name_written_in_another_way_is_offered_as_it_is_here(said: str, offer
     ("name", "words"),
     [
         ("inception_v4", "zoo pull slim/inception_v4"),
-        ("alexnet", "zoo pull caffe/alexnet"),
+        ("nin", "nobody published an address of nin_imagenet.caffemodel and nin_imagenet_deploy.prototxt"),
         ("zfnet", "zoo show caffe/"),
     ],
 )
@@ -459,3 +459,15 @@ def test_what_is_kept_and_not_loaded_says_what_is_loaded(home: Path) -> None:
 
     with pytest.raises(UsageError, match=r"'net' is kept.*net\.npz.*\.onnx files.*zoo add FILE --arch"):
         find_loadable("net")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("flowers/", UsageError), ("flowers", NotFoundError), ("./my flowers", UsageError)]
+)
+def test_a_folder_that_is_said_as_a_name_is_offered_as_data(name: str, kind: type[Exception]) -> None:
+    Path(name).mkdir()
+    with pytest.raises(kind, match=rf"See: zoo list\. To learn .*: zoo transfer --data '?{name}'?$"):
+        find_entry(name)
+    (Path(name) / "run.json").touch()
+    with pytest.raises(kind, match=rf"See: zoo list\. To make .*: zoo export '?{name}'? net\.keras$"):
+        find_entry(name)
