@@ -59,6 +59,7 @@ keras_to_onnx(keras.models.load_model("model.keras"), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_inputs_are_called_as_their_layers_in_any_process() -> None:
     a, b, named = keras.Input((3,)), keras.Input((3,)), keras.Input((3,), name="named")
     model = keras.Model([b, named, a], layers.Add()([a, b, named]))

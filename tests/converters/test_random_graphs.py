@@ -14,7 +14,7 @@ from random_graphs import judged, random_case
 
 # Without a database and with examples that are always the same, so that no run fails by chance.
 SMALL = settings(
-    max_examples=60,
+    max_examples=25,
     derandomize=True,
     database=None,
     deadline=None,

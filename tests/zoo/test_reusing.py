@@ -24,12 +24,13 @@ pytestmark = KERAS_2_WARNS
     [
         ("vgg16", "13", ["weights_notop"]),
         pytest.param("resnet50", "all", ["weights_notop"], marks=pytest.mark.slow),
-        ("mobilenet_v2", "all", ["weights_notop"]),
-        ("efficientnetb0", "all", ["weights_notop"]),
+        pytest.param("mobilenet_v2", "all", ["weights_notop"], marks=pytest.mark.slow),
+        pytest.param("efficientnetb0", "all", ["weights_notop"], marks=pytest.mark.slow),
         pytest.param("inception_v3", "all", ["weights_notop"], marks=pytest.mark.slow),
         pytest.param("densenet121", "all", ["weights_notop"], marks=pytest.mark.slow),
-        ("convnext_tiny", "all", ["weights"]),  # its headless file lacks the normalization behind the pooling
-        ("convnext_tiny", "4", ["weights_notop"]),
+        # Its headless file lacks the normalization behind the pooling.
+        pytest.param("convnext_tiny", "all", ["weights"], marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "4", ["weights_notop"], marks=pytest.mark.slow),
         ("mobilenet_v3_small", "20", ["weights_notop"]),
     ],
 )

@@ -48,7 +48,9 @@ def judged(net: Net, folder: Path, form: str) -> tuple[float, float]:
     return difference(found, opencv(*paths, x, last).reshape(found.shape)), difference(found, net.values[last])
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "bvlc_reference_caffenet")) for each in FILES]
+)
 def test_nets_whose_files_are_here(name: str, tmp_path: Path) -> None:
     net = alive((DATA / f"{name}.prototxt").read_text(), picture(*FILES[name]))
     for form in ("v2", "v1"):

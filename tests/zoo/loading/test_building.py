@@ -11,15 +11,15 @@ from zoo.errors import UsageError
 from zoo.loading import build_architecture
 from zoo.registry.architectures import ARCHITECTURES
 
-# One of each family that is quick to build; the units of VGG16, ResNet50, MobileNetV2, DenseNet121, Xception,
-# EfficientNetB0 and ConvNeXtTiny are the definition's own examples.
+# One of each family; the units of VGG16, ResNet50, MobileNetV2, DenseNet121, Xception, EfficientNetB0 and ConvNeXtTiny
+# are the definition's own examples.
 QUICK = [
-    "vgg19", "resnet101", "resnet50v2", "inception_v3", "mobilenet", "mobilenet_v3_small", "mobilenet_v3_large",
-    "densenet169", "nasnet_mobile", "efficientnetb1", "efficientnetv2b0", "convnext_small",
+    "vgg19", "resnet50v2", "mobilenet", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnetv2b0",
 ]  # fmt: skip
+MORE = ["resnet101", "inception_v3", "densenet169", "nasnet_mobile", "efficientnetb1", "convnext_small"]
 
 
-@pytest.mark.parametrize("arch", QUICK)
+@pytest.mark.parametrize("arch", [*QUICK, *(pytest.param(arch, marks=pytest.mark.slow) for arch in MORE)])
 def test_units_in_the_table_are_those_of_the_net(arch: str) -> None:
     units = zoo.split_units(build_architecture(arch))
 

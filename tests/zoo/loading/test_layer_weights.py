@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,7 @@ def output(model: keras.Model) -> np.ndarray[Any, Any]:
     return np.asarray(model(picture((224, 224, 3)), training=False))
 
 
+@functools.cache
 def expected() -> np.ndarray[Any, Any]:
     return output(load_weights(weight_file(ARCH), ARCH))
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import zoo
 from zoo.pretraining import letters
@@ -28,6 +29,7 @@ def made(folder: Path, name: str, seed: int) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     first = made(tmp_path, "first.keras", 1)
     assert made(tmp_path, "second.keras", 1) == first

@@ -42,7 +42,7 @@ def conv_net() -> keras.Model:
     ]))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2"])
+@pytest.mark.parametrize("name", [pytest.param("ResNet50", marks=pytest.mark.slow), "MobileNetV2"])
 def test_every_legal_cut_of_applications_gives_back_the_model(name: str) -> None:
     """tail(trunk(x)) equals model(x) to float32 rounding, at each cut (64x64 keeps it quick)."""
     model = shaken(getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classifier_activation=None))
