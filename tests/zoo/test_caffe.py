@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -429,3 +431,34 @@ def test_the_command_says_how_far_the_two_are_apart() -> None:
     assert result.exit_code == 0, result.output
     assert "from ONNX to Keras" in result.output
     assert zoo.load_model("net.keras").output_shape == (None, 5)
+
+
+# --- a whole net ---
+
+
+@pytest.mark.slow
+def test_caffenet_is_fine_tuned_with_its_groups() -> None:
+    """Five units of eight are reused and frozen; what the first pooled features cost is paid once."""
+    text = (DATA / "bvlc_reference_caffenet.prototxt").read_text()
+    net = alive(text, {"data": np.random.default_rng(3).normal(size=(1, 3, 227, 227)) * 60})
+    added = zoo.add(written(Path(), text, net.file(), "caffenet"), preprocess="caffe")
+    chance = np.random.default_rng(0)
+    labels = np.repeat(["coarse", "fine", "smooth"], 16)
+    sizes = np.repeat([40, 4, 227], 16)
+    cells = [chance.integers(0, 256, (227 // size + 1, 227 // size + 1, 3), np.uint8) for size in sizes]
+    pictures = [each.repeat(size, 0).repeat(size, 1) for each, size in zip(cells, sizes, strict=True)]
+    x = np.stack([each[:227, :227] for each in pictures])
+    first, again = (
+        zoo.transfer("caffenet", (x, labels), reuse=5, freeze=5, hidden=[32], epochs=epochs) for epochs in (20, 20)
+    )
+    losses = [float(row["loss"]) for row in csv.DictReader((first.path / "history.csv").read_text().splitlines())]
+    groups = [layer.groups for layer in zoo.load_model("caffenet").layers if isinstance(layer, keras.layers.Conv2D)]
+
+    print(
+        added.entry.units, groups, losses, first.record["metrics"], first.record["features"], again.record["features"]
+    )
+    assert added.entry.units == 8
+    assert groups == [1, 2, 1, 2, 2]
+    assert losses[-1] < 0.5 * losses[0]
+    assert first.record["features"]["misses"] == len(x)
+    assert (again.record["features"]["hits"], again.record["features"]["misses"]) == (len(x), 0)
