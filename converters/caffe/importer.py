@@ -6,41 +6,23 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import zoo.converters.caffe.layers  # noqa: F401  declares them
 from onnx import TensorProto, helper
 from zoo.converters.caffe.net import CaffeNet, Shape, Step, net_of
+from zoo.converters.caffe.preprocessing import Preprocessing, preprocess
 from zoo.converters.caffe.reading import read_caffe
 from zoo.converters.caffe.upgrading import shown
-from zoo.converters.caffe.wire import Array
 from zoo.converters.caffe.writer import Writer, converter_of
 
-from zoo.errors import IntegrityError, UsageError
+from zoo.errors import IntegrityError
 
 _FEW = 64  # numbers: of shapes, and not of weights
 VERSION = 1  # of what is made of a net: one more whenever another graph is, so that kept conversions are made anew
 OPSET, IR_VERSION = 17, 8  # in which all of Caffe's layers have an operator that runtimes know
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What becomes of a picture before the first layer: channels in the net's order, then `(x * scale - mean) / std`.
-
-    Attributes:
-        swap: Whether channels come in the opposite order: RGB for a net that was trained on BGR.
-        scale: Factor on pixel values.
-        mean: What is subtracted, in the net's order of channels; one number is for all, none is 0.
-        std: What is divided by, likewise; none is 1.
-    """
-
-    swap: bool = False
-    scale: float = 1.0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
 
 
 def caffe_to_onnx(
@@ -85,37 +67,10 @@ def caffe_to_onnx(
     )
     writer = Writer(net.inputs)
     if preprocessing is not None:
-        _preprocess(net, writer, preprocessing)
+        preprocess(writer, preprocessing)
     for step in _with_scales(net):
         converter_of(step)(writer, step)
     return _model(net, writer)
-
-
-def _preprocess(net: CaffeNet, writer: Writer, wanted: Preprocessing) -> None:
-    """Writes preprocessing behind the only input, which keeps its name."""
-    name, shape = next(iter(net.inputs.items()))
-    for numbers in (wanted.mean, wanted.std):
-        if len(net.inputs) > 1 or len(shape) != 4 or len(numbers) not in (0, 1, shape[1]):
-            raise UsageError(
-                f"Expected one input of pictures, and one number, or {shape[1:2]} numbers, for preprocessing; got "
-                f"{len(net.inputs)} inputs, the first {shape}, and {len(numbers)} numbers."
-            )
-    factor = wanted.scale / np.array(wanted.std or 1.0)
-    shift = -np.array(wanted.mean or 0.0) / np.array(wanted.std or 1.0)
-    steps: list[tuple[str, Array]] = [("Gather", np.arange(shape[1])[::-1])] if wanted.swap else []
-    for operator, numbers, nothing in (("Mul", factor, 1.0), ("Add", shift, 0.0)):
-        if (numbers != nothing).any():
-            steps.append((operator, numbers.astype("float32").reshape(-1, 1, 1)))
-    value = name
-    for operator, numbers in steps:
-        label = f"{name}/{operator.lower()}"
-        writer.weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(numbers), f"{label}/numbers"))
-        given = {"axis": 1} if operator == "Gather" else {}
-        writer.nodes.append(helper.make_node(operator, [value, f"{label}/numbers"], [label], name=label, **given))
-        writer.shapes[label] = shape
-        value = label
-    if value != name:
-        writer.same[name] = value
 
 
 def _with_scales(net: CaffeNet) -> list[Step]:

@@ -26,7 +26,7 @@ from zoo.store.guards.formats import recognise
 
 if TYPE_CHECKING:
     from zoo.converters import ConversionReport
-    from zoo.converters.caffe.importer import Preprocessing
+    from zoo.converters.caffe.preprocessing import Preprocessing
 
 CAFFE_SOURCES = (".prototxt", ".caffemodel", ".binaryproto")
 ONNX, KERAS = "model.onnx", "model.keras"
@@ -107,13 +107,13 @@ def load_caffe(artifact: Artifact) -> keras.Model:
 def _converted(artifact: Artifact, folder: Path) -> keras.Model:
     names = {spec.role: spec.name for spec in artifact.entry.files}
     definition, weights = artifact.files["definition"], artifact.files["weights"]
-    size = artifact.entry.input.size if artifact.entry.input else ()
+    height, width, channels = artifact.entry.input.size if artifact.entry.input else (None, None, 0)
     caffe_to_onnx_file(
         definition,
         weights,
         folder / ONNX,
         names=(names["definition"], names["weights"]),
-        default_shape=(size[2], size[0], size[1]) if size and None not in size else None,
+        default_shape=(channels, height, width) if height and width else None,
     )
     return converted_onnx(folder / ONNX)[0]
 
@@ -144,7 +144,7 @@ def caffe_files(paths: Sequence[Path], preprocess: str | None) -> tuple[Path, Pa
         NotFoundError: There is no such file.
         IntegrityError: The content of a file is not what its name says.
     """
-    from zoo.converters.caffe.importer import Preprocessing
+    from zoo.converters.caffe.preprocessing import Preprocessing
 
     others, numbers, notes = without_mean_picture(paths, preprocess, dict.fromkeys(("color", "scale", "mean", "std")))
     files = dict(recognise(others).files)
