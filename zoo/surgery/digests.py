@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import re
 from collections.abc import Mapping
-from types import CodeType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import keras
@@ -27,6 +28,7 @@ _IRRELEVANT = re.compile(
     r"name|trainable|seed|seed_generator|momentum|build_config|module|batch_(input_)?shape|input_shape|inbound_nodes|"
     r".*_initializer|.*_regularizer|.*_constraint"
 )
+_UNKNOWN = os.urandom(16).hex()  # of this process
 _IDENTITIES: tuple[str, ...] = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout")
 _IDENTITIES += ("GaussianDropout", "GaussianNoise", "ActivityRegularization")
 
@@ -120,11 +122,34 @@ def _of_others(layer: Any) -> Any:
 def _own_functions(layer: Any) -> list[Any]:
     """Returns the code of functions of somebody else's that a Keras layer was given, such as an activation."""
     return [
-        _instructions(value.__code__)
+        _function(value)
         for part in sublayers(layer)
         for value in vars(part).values()
         if inspect.isfunction(value) and value.__module__.split(".")[0] not in ("keras", "tensorflow", "zoo")
     ]
+
+
+def _function(function: FunctionType, deeper: int = 4) -> list[Any]:
+    """Returns what a function does: its code, and the values that it has by default and from where it was made."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+    defaults = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
+    return [_instructions(function.__code__), [_captured(each, deeper - 1) for each in (*defaults, *cells)]]
+
+
+def _captured(value: Any, deeper: int) -> Any:
+    """Returns a value that a function uses, as plain data; of one that cannot be told, what no other process has."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    if isinstance(value, ModuleType | type):
+        return getattr(value, "__qualname__", value.__name__)
+    if deeper and inspect.isfunction(value):
+        return _function(value, deeper)
+    if deeper and isinstance(value, list | tuple):
+        return [type(value).__name__, *(_captured(each, deeper - 1) for each in value)]
+    if isinstance(value, np.ndarray | keras.Variable) or keras.ops.is_tensor(value):
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(value))
+        return [array.dtype.name, list(array.shape), _sha256(array.tobytes())]
+    return f"{_UNKNOWN} {id(value)}"
 
 
 def _instructions(code: CodeType) -> list[Any]:

@@ -228,3 +228,25 @@ def test_an_activation_of_ones_own_counts_by_its_code() -> None:
     twice = activation(2)
     assert one_layer(layers.Dense(4, activation=twice)) == one_layer(layers.Dense(4, activation=twice))
     assert one_layer(layers.Dense(4, activation=twice)) != one_layer(layers.Dense(4, activation=activation(3)))
+
+
+@pytest.mark.parametrize("how", ["closure", "default", "keyword", "array", "function", "object"])
+def test_an_activation_counts_by_what_it_was_made_with(how: str) -> None:
+    """Two that one function made have the same code."""
+
+    def made(number: float) -> Callable[[Any], Any]:
+        array, inner, thing = np.full(3, number, "f4"), lambda x: x * number, type("Thing", (), {"number": number})()
+        known: dict[str, Callable[..., Any]] = {
+            "closure": lambda x: x * number,
+            "default": lambda x, by=number: x * by,
+            "keyword": lambda x, *, by=number: x * by,
+            "array": lambda x: x * array[0],
+            "function": lambda x: inner(x),
+            "object": lambda x: x * thing.number,
+        }
+        known[how].__name__ = how
+        return known[how]
+
+    digests = [one_layer(layers.Dense(4, activation=made(number))) for number in (2.0, 2.0, 3.0)]
+    assert digests[0] != digests[2]
+    assert (digests[0] == digests[1]) == (how != "object")  # of which nothing tells that they are the same
