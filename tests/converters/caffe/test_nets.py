@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import onnx
 import pytest
 from caffe_nets import DATA, Net, alive, converted, difference, ran, written
 from caffe_zoo import NETS
-from zoo.converters.caffe.importer import caffe_to_onnx
+from zoo.converters import caffe_to_onnx, onnx_to_keras
+
+from zoo.surgery import split_units
 
 FILES = {
     "lenet": (1, 28, 28), "cifar10_full": (3, 32, 32), "bvlc_reference_caffenet": (3, 227, 227),
@@ -57,6 +60,25 @@ def test_nets_whose_files_are_here(name: str, tmp_path: Path) -> None:
         by_opencv, by_numpy = judged(net, tmp_path, form)
         print(f"{name} {form}: OpenCV {by_opencv:.1e}, NumPy {by_numpy:.1e}")
         assert max(by_opencv, by_numpy) < CLOSE
+
+
+@pytest.mark.parametrize(("name", "units"), [
+    ("lenet", 4), ("cifar10_full", 4), pytest.param("bvlc_reference_caffenet", 8, marks=pytest.mark.slow),
+    ("bvlc_googlenet", 13),
+])  # fmt: skip
+def test_as_keras_models_they_are_the_same_and_can_be_cut(name: str, units: int, tmp_path: Path) -> None:
+    net = alive((DATA / f"{name}.prototxt").read_text(), picture(*FILES[name]))
+    last, x = logits(net), net.inputs["data"]
+    paths = written(tmp_path, net.prototxt, net.file("v1"))
+    model, report = onnx_to_keras(caffe_to_onnx(*paths))
+    below = keras.Model(model.inputs[0], model.get_layer(last.replace("/", "_")).output)
+    found = np.asarray(below(x.transpose(0, 2, 3, 1), training=False))
+    expected = opencv(*paths, x, last).reshape(found.shape)
+
+    print(f"{name} as Keras: OpenCV {difference(found, expected):.1e}, {report}")
+    assert difference(found, expected) < CLOSE
+    assert report.transpositions == 0
+    assert len(split_units(model)) == units
 
 
 @pytest.mark.parametrize("form", ["v2", "legacy"])
