@@ -535,7 +535,9 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(each, marks=[pytest.mark.slow] * (each == "the_load")) for each in POINTS]
+)
 def test_k06_an_import_killed_after(point: str, home: Path) -> None:
     """No half model is listed, and the same command again succeeds."""
     path = saved(picture_net())

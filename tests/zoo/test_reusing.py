@@ -53,6 +53,7 @@ def test_a_transfer_fetches_only_what_it_needs_and_its_features_are_kept(
     np.testing.assert_allclose(found, [each.probabilities for each in run.predict(x[:2])], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_which_file_they_came_from(
     home: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ def refused(folder: Path, prototxt: str, weights: bytes, kind: type[ZooError] = 
     began, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(kind) as caught:
         converted(folder, prototxt, weights)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60  # of the processor: what can be made to take long takes minutes
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 400 << 10  # KiB
     message = str(caught.value)
     assert message.isprintable()

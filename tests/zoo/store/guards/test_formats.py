@@ -472,7 +472,7 @@ def survives(whole: Path, folder: Path, chance: random.Random) -> bool:
 
 def test_damage_by_chance_is_refused_or_harmless(whole: Path, tmp_path: Path) -> None:
     passed = 0
-    for seed in range(800):  # some seconds
+    for seed in range(300):  # some seconds
         passed += survives(whole, tmp_path / "damaged", random.Random(seed))
         shutil.rmtree(tmp_path / "damaged")
-    assert 0 < passed < 400  # bits of values change no shape, and most other damage is found
+    assert 0 < passed < 150  # bits of values change no shape, and most other damage is found
