@@ -132,9 +132,9 @@ def _convert_caffe(
     preprocess: str | None,
 ) -> Exported:
     """Writes a Caffe net to a file: what Caffe became as ONNX, or what Keras made of that."""
-    definition, weights, preprocessing = caffe_files(files, preprocess)
     suffix = checked_target(path, replace)
     checked_limit(limit)
+    definition, weights, preprocessing = caffe_files(files, preprocess)
     with private_folder(path, "another folder") as folder:
         onnx = folder / "model.onnx"
         model, read = load_caffe_files(

@@ -12,6 +12,7 @@ from zoo.errors import IntegrityError
 
 _SIZES, _SHAPE = (1, 2, 3, 4), 7  # fields of BlobProto
 _DATA, _DIFF, _DOUBLES, _DOUBLE_DIFF = 5, 6, 8, 9
+_RAW_DATA = 12  # of NVIDIA's fork, in half precision as a rule
 _KINDS = {_DATA: "<f4", _DIFF: "<f4", _DOUBLES: "<f8", _DOUBLE_DIFF: "<f8"}
 _MOST_AXES = 32  # of Caffe's blobs
 _LONGEST_SHAPE = 10 * _MOST_AXES  # bytes
@@ -26,6 +27,8 @@ def blob_array(blob: memoryview) -> Array:
         IntegrityError: It is damaged, or has not as many numbers as its shape says.
     """
     parts, others = numbers(blob, _KINDS)
+    if any(each.number == _RAW_DATA and not isinstance(each.value, int) for each in others):
+        raise IntegrityError("its weights are kept as NVIDIA's fork of Caffe keeps them (raw_data), which is not read")
     doubles = [each for each in parts[_DOUBLES] if each.size]
     found = doubles or parts[_DATA]
     kind = "<f8" if doubles else "<f4"

@@ -12,11 +12,11 @@ from pathlib import Path
 import onnx
 import zoo.converters.caffe.layers  # noqa: F401  declares them
 from onnx import TensorProto, helper
-from zoo.converters.caffe.net import CaffeNet, Shape, Step, net_of
+from zoo.converters.caffe.net import LARGEST_VALUE, CaffeNet, Shape, Step, net_of
 from zoo.converters.caffe.preprocessing import Preprocessing, preprocess
 from zoo.converters.caffe.reading import read_caffe
 from zoo.converters.caffe.upgrading import shown
-from zoo.converters.caffe.writer import Writer, converter_of
+from zoo.converters.caffe.writer import Writer, converter_of, refusal
 
 from zoo.errors import IntegrityError
 
@@ -65,11 +65,16 @@ def caffe_to_onnx(
         outputs=outputs,
         default_shape=default_shape,
     )
-    writer = Writer(net.inputs)
+    writer = Writer(net.inputs, (name for step in net.steps for name in step.outputs))
     if preprocessing is not None:
         preprocess(writer, preprocessing)
     for step in _with_scales(net):
         converter_of(step)(writer, step)
+        for name in step.outputs:
+            if math.prod(writer.shape(name)[1:]) > LARGEST_VALUE:
+                raise refusal(
+                    step, f"it makes {writer.shape(name)}; Caffe's values have {LARGEST_VALUE:,} elements at most"
+                )
     return _model(net, writer)
 
 
@@ -117,7 +122,7 @@ def _output(writer: Writer, name: str) -> str:
     value = writer.value(name)
     shape = writer.shape(value)
     if len(shape) == 4 and shape[2:] == (1, 1):
-        return _last(writer, "Flatten", value, f"{name}/rows", shape[:2])
+        return _last(writer, "Flatten", value, writer.fresh(f"{name}/rows"), shape[:2])
     return value if value == name else _last(writer, "Identity", value, name, shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ Shape = tuple[int, ...]
 _DATA = {"Data", "ImageData", "HDF5Data", "WindowData", "MemoryData", "DummyData", "Python"}
 _HEADS = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}  # losses, and what they compute first
 _GONE = {"Accuracy", "Silence", "ArgMax", "HDF5Output"}
-_MOST_AXES, _LARGEST_SIZE = 32, (1 << 31) - 1  # of what goes in
+LARGEST_VALUE = (1 << 31) - 1  # elements of what flows between layers, for one example
+_MOST_AXES = 32  # of what goes in
 _NAMES_TOLD = 5  # of a net, in a message
 
 
@@ -68,6 +70,9 @@ class _Wiring:
     names: Counter[str] = field(default_factory=Counter)
     unread: dict[str, None] = field(default_factory=dict)
     beside: set[str] = field(default_factory=set)  # labels, and what else layers of data give
+    silenced: dict[str, None] = field(default_factory=dict)  # what is made and wanted by nobody
+    shapeless: dict[str, str] = field(default_factory=dict)  # inputs of no known shape, and what to say of one
+    notes: list[str] = field(default_factory=list)
     default_shape: Sequence[int] | None = None
 
     def fresh(self, name: str) -> str:
@@ -94,8 +99,8 @@ def net_of(
         weights: Its weights, by the names of layers; those of other layers are left there.
         shapes: Those of inputs, without the batch, where the definition does not say them, as one for training.
         default_shape: That of inputs of which neither says it.
-        outputs: Names of layers whose values come out; None: what nobody reads, and of several losses that which weighs
-            most.
+        outputs: Names of layers, or of values as Caffe calls them, that come out; None: what nobody reads, and of
+            several losses that which weighs most.
 
     Raises:
         IntegrityError: A layer reads what nobody writes, or has no weights.
@@ -108,13 +113,16 @@ def net_of(
         raise UsageError(f"Expected shapes for {', '.join(map(shown, wiring.inputs))}; got one for {shown(odd[0])}.")
     found = _outputs(wiring, definition, outputs)
     steps, used = _needed(wiring.steps, found)
+    for name, message in wiring.shapeless.items():
+        if name in used:
+            raise UsageError(message)
     inputs = {name: shape for name, shape in wiring.inputs.items() if name in used}
     if not inputs:
         raise IntegrityError(f"{definition.name} computes nothing from an input. Give a deploy.prototxt.")
-    notes = [f"left away: {name}" for name in wiring.heads if name not in used]
-    return CaffeNet(
-        definition.net.name, inputs, tuple(_with_weights(each, weights) for each in steps), found, tuple(notes)
-    )
+    notes = [*wiring.notes, *(f"left away: {name}" for name in wiring.heads if name not in used)]
+    shared = _shared(wiring.steps, weights)
+    whole = tuple(_with_weights(each, weights, shared) for each in steps)
+    return CaffeNet(definition.net.name, inputs, whole, found, tuple(notes))
 
 
 def _wire(wiring: _Wiring, layer: CaffeLayer, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -124,8 +132,11 @@ def _wire(wiring: _Wiring, layer: CaffeLayer, shapes: Mapping[str, Sequence[int]
         return
     if layer.type in _GONE:
         if layer.type == "Silence":
-            for name in message.bottom:
-                wiring.unread.pop(wiring.latest.get(name, ""), None)
+            for value in (wiring.latest.get(name, "") for name in message.bottom):
+                if value in wiring.unread:
+                    wiring.silenced |= {value: wiring.unread.pop(value)}
+        elif layer.type == "ArgMax":
+            wiring.notes.append(f"left away: {layer.name} (ArgMax); what it chooses from comes out")
         return
     if layer.type in _HEADS or layer.type.endswith("Loss"):
         _wire_loss(wiring, layer)
@@ -160,18 +171,21 @@ def _wire_input(wiring: _Wiring, layer: CaffeLayer, shapes: Mapping[str, Sequenc
             continue
         known = told[min(place, len(told) - 1)] if told else None
         if name in shapes:
-            known = (1, *(int(each) for each in shapes[name]))
+            known = (known[0] if known else 1, *(int(each) for each in shapes[name]))
         if known is None and wiring.default_shape is not None:
             known = (1, *(int(each) for each in wiring.default_shape))
         if known is None:
-            raise UsageError(
+            wiring.shapeless[wiring.fresh(name)] = (
                 f"{layer.place} does not say what shape its pictures have. Give the deploy.prototxt, which does; or "
                 f"say it: zoo add --input 227x227x3, zoo convert --shape {shown(name)}=?,3,227,227 (Python: shapes="
                 f"{{{shown(name)}: (3, 227, 227)}})."
             )
-        if not known or len(known) > _MOST_AXES or any(not 1 <= each <= _LARGEST_SIZE for each in known):
+            wiring.latest[name] = list(wiring.shapeless)[-1]
+            continue
+        if not known or len(known) > _MOST_AXES or min(known) < 1 or math.prod(known[1:]) > LARGEST_VALUE:
             raise IntegrityError(
-                f"{layer.place} has the shape {known[:_MOST_AXES]}; sizes from 1 to {_LARGEST_SIZE:,} were expected."
+                f"{layer.place} has the shape {known[:_MOST_AXES]}; sizes from 1 on, and {LARGEST_VALUE:,} elements at "
+                "most, were expected."
             )
         value = wiring.fresh(name)
         wiring.inputs[value] = tuple(int(each) for each in known)
@@ -198,8 +212,10 @@ def _wire_loss(wiring: _Wiring, layer: CaffeLayer) -> None:
 def _outputs(wiring: _Wiring, definition: CaffeFile, wanted: Sequence[str] | None) -> tuple[str, ...]:
     if wanted is not None:
         by_layer = {step.layer.name: step.outputs[-1] for step in wiring.steps if step.outputs}
+        tops = {name: value for name, value in wiring.latest.items() if value not in wiring.inputs}
+        by_layer |= {name: value for name, value in tops.items() if name not in by_layer}
         if (odd := [each for each in wanted if each not in by_layer]) or not wanted:
-            last = ", ".join(map(shown, list(by_layer)[-_NAMES_TOLD:]))
+            last = ", ".join(shown(step.layer.name) for step in wiring.steps[-_NAMES_TOLD:])
             raise UsageError(
                 f"Expected names of layers of {definition.name} as outputs; got {shown(odd[0]) if odd else 'none'}. "
                 f"Last: {last}."
@@ -207,7 +223,7 @@ def _outputs(wiring: _Wiring, definition: CaffeFile, wanted: Sequence[str] | Non
         return tuple(dict.fromkeys(by_layer[each] for each in wanted))
     most = max(wiring.heads.values(), default=0)
     main = [each for each, weight in wiring.heads.items() if weight == most]
-    found = main or list(wiring.unread)
+    found = main or list(wiring.unread) or list(wiring.silenced)
     if not found:
         raise IntegrityError(f"Nothing comes out of {definition.name}: it has no layer that computes.")
     return tuple(found)
@@ -241,8 +257,24 @@ def _weight_count(step: Step) -> int | None:
     return None
 
 
-def _with_weights(step: Step, weights: CaffeFile) -> Step:
-    blobs, count = weights.blobs.get(step.layer.name, []), _weight_count(step)
+def _shared(steps: Sequence[Step], weights: CaffeFile) -> dict[str, Array]:
+    """Returns the weights that layers share, by the names of `param`: the last that the file has of each counts."""
+    names = {step.layer.name: _param_names(step) for step in steps}
+    pairs = (
+        pair for layer, arrays in weights.blobs.items() for pair in zip(names.get(layer, ()), arrays, strict=False)
+    )
+    return {name: array for name, array in pairs if name}
+
+
+def _param_names(step: Step) -> list[str]:
+    return [str(each.name) for each in step.layer.message.param]
+
+
+def _with_weights(step: Step, weights: CaffeFile, shared: Mapping[str, Array]) -> Step:
+    blobs, count = list(weights.blobs.get(step.layer.name, [])), _weight_count(step)
+    for place, name in enumerate(_param_names(step)):
+        if name in shared and place <= len(blobs):
+            blobs[place : place + 1] = [shared[name]]
     if count and not blobs:
         known = ", ".join(map(shown, list(weights.blobs)[:_NAMES_TOLD])) or "none"
         raise IntegrityError(

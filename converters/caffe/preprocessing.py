@@ -59,9 +59,10 @@ def preprocess(writer: Writer, wanted: Preprocessing) -> None:
 
 
 def _step(writer: Writer, name: str, value: str, operator: str, numbers: Array) -> str:
-    made = f"{name}/{operator.lower()}"
-    writer.weights.append(onnx.numpy_helper.from_array(numbers, f"{made}/numbers"))
-    node = helper.make_node(operator, [value, f"{made}/numbers"], [made], name=made)
+    made = writer.fresh(f"{name}/{operator.lower()}")
+    weight = writer.fresh(f"{made}/numbers")
+    writer.weights.append(onnx.numpy_helper.from_array(numbers, weight))
+    node = helper.make_node(operator, [value, weight], [made], name=made)
     if operator == "Gather":
         node.attribute.append(helper.make_attribute("axis", 1))
     writer.nodes.append(node)

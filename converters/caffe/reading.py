@@ -28,7 +28,7 @@ _NET_LAYER, _OLD_LAYER = 100, 2  # fields of NetParameter
 _BLOBS = {_NET_LAYER: 7, _OLD_LAYER: 6}  # fields of a layer of each
 _OLDEST, _OLDEST_BLOBS, _OLDEST_NAME = 1, 50, 1  # a layer in an old layer, and what it has
 _NAMES = {_NET_LAYER: 1, _OLD_LAYER: 4}
-_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|[A-Za-z_]\w*|\n""")
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[{}<>]|[A-Za-z_]\w*|\n""")
 
 
 @dataclass(frozen=True)

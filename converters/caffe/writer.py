@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +94,22 @@ class Writer:
         same: Values that are others under another name.
     """
 
-    def __init__(self, inputs: dict[str, Shape]) -> None:
+    def __init__(self, inputs: dict[str, Shape], names: Iterable[str]) -> None:
+        """Begins with a net's inputs; `names` are those of all values that the net itself has."""
         self.nodes: list[onnx.NodeProto] = []
         self.model = onnx.ModelProto()
         self.weights = self.model.graph.initializer
         self.shapes: dict[str, Shape] = dict(inputs)
         self.same: dict[str, str] = {}
-        self._names: set[str] = set()
+        self._nodes: set[str] = set()
+        self._values: set[str] = {*inputs, *names}
 
     def node(
         self, step: Step, operator: str, inputs: Sequence[str], output: str = "", suffix: str = "", **attributes: Any
     ) -> str:
         """Adds a node, and returns the value that it makes: `output`, or a new one."""
-        name = self._unique(f"{step.layer.name}/{suffix}" if suffix else step.layer.name)
-        made = output or f"{name}/value"
+        name = self._node_name(f"{step.layer.name}/{suffix}" if suffix else step.layer.name)
+        made = output or self.fresh(f"{name}/value")
         names = [self.value(each) for each in inputs]
         self.nodes.append(helper.make_node(operator, names, [made], name=name, **attributes))
         return made
@@ -116,7 +117,7 @@ class Writer:
     def split(self, step: Step, inputs: Sequence[str], axis: int) -> None:
         """Adds a Split into all that a layer puts out."""
         names = [self.value(each) for each in inputs]
-        name = self._unique(step.layer.name)
+        name = self._node_name(step.layer.name)
         self.nodes.append(helper.make_node("Split", names, list(step.outputs), name=name, axis=axis))
 
     def value(self, name: str) -> str:
@@ -131,19 +132,27 @@ class Writer:
 
     def weight(self, step: Step, array: Array, what: str) -> str:
         """Adds a weight, and returns its name."""
-        name = self._unique(f"{step.layer.name}/{what}")
+        name = self.fresh(f"{step.layer.name}/{what}")
         array = np.asarray(array, order="C")
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         self.weights.add(name=name, dims=array.shape, data_type=kind).raw_data = array.tobytes()
         return name
 
-    def _unique(self, name: str) -> str:
-        free, number = name, 1
-        while free in self._names:
-            number += 1
-            free = f"{name}_{number}"
-        self._names.add(free)
-        return free
+    def fresh(self, name: str) -> str:
+        """Returns a name for a value or a weight that none has yet: this one, or it with a number."""
+        return _free(name, self._values)
+
+    def _node_name(self, name: str) -> str:
+        return _free(name, self._nodes)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
 
 
 def axis_of(step: Step, axis: int, shape: Shape, first: int = 0) -> int:
@@ -158,6 +167,11 @@ def axis_of(step: Step, axis: int, shape: Shape, first: int = 0) -> int:
     return found
 
 
+def _bare(shape: Sequence[int]) -> tuple[int, ...]:
+    """Returns a shape without the axes of one element that it begins with: older files have four in any case."""
+    return tuple(shape[next((at for at, size in enumerate(shape) if size != 1), len(shape)) :])
+
+
 def blob(step: Step, place: int, shape: Sequence[int]) -> Array:
     """Returns a weight of a layer in the shape that it must have; older files have more axes, of one element.
 
@@ -165,8 +179,8 @@ def blob(step: Step, place: int, shape: Sequence[int]) -> Array:
         IntegrityError: It has another one.
     """
     found = step.blobs[place]
-    bare = [each for each in found.shape if each != 1]
-    if found.size != math.prod(shape) or bare != [each for each in shape if each != 1]:
+    is_row = len(shape) == 1 and found.size == shape[0] == max(found.shape, default=1)  # (1, n, 1, 1) of some forks
+    if not is_row and _bare(found.shape) != _bare(shape):
         raise IntegrityError(
             f"{step.layer.place} should have weights of the shape {tuple(shape)}, and has {found.shape}. Are the two "
             "files of one net?"

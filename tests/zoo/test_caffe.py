@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -242,6 +243,40 @@ def test_a_store_that_takes_no_more_gives_the_model_all_the_same(
     assert "made anew each time" in caplog.text
 
 
+@pytest.mark.parametrize("when", ["while it is saved", "while it is kept"])
+def test_k04_a_disk_that_is_full_in_the_midst(when: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("keras.Model.save" if when == "while it is saved" else "zoo.store.converted.put_in_place", full)
+    assert zoo.add(files()).entry.units == 3
+    assert kept(home) == {}
+    assert list((home / "tmp").iterdir()) == []
+
+
+def test_one_pair_of_files_for_two_sizes_of_pictures(home: Path) -> None:
+    """A net without fully connected layers takes pictures of any size."""
+    text = TRAINED.replace('type: "InnerProduct"', 'type: "Pooling" pooling_param { pool: AVE global_pooling: true }')
+    for name, side in (("a", 8), ("b", 20)):
+        zoo.add(files(text, name), name=name, input_size=(side, side, 1), preprocess="unit")
+
+    assert [zoo.load_model(name).input_shape[1] for name in "ab"] == [8, 20]
+    assert len(list((home / "converted").glob("*/*"))) == 2
+
+
+def test_another_version_of_the_converter_takes_the_place_of_this_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo.add(files())
+    (before,) = (home / "converted").glob("*/*")
+    monkeypatch.setattr("zoo.converters.caffe.importer.VERSION", 1000)
+    zoo.load_model("mini")
+    (after,) = (home / "converted").glob("*/*")
+
+    assert before != after
+    assert json.loads((after / "about.json").read_text())["converter"].startswith("caffe 1000")
+
+
 def test_what_breaks_in_the_midst_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras.Model.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -263,7 +298,7 @@ def test_removing_the_model_removes_what_it_was_converted_to(home: Path) -> None
 
 def test_garbage_is_what_no_model_was_converted_to(home: Path) -> None:
     zoo.add(files())
-    left = Conversion("ab" * 32, "cd" * 32, "caffe 1", ("net",))
+    left = Conversion("ab" * 32, "cd" * 32, "", "caffe 1", ("net",))
     with left.making(3) as folder:
         (folder / "net").write_bytes(b"abc")
     assert left.find("net") is not None
@@ -422,6 +457,32 @@ def test_what_cannot_be_converted_leaves_nothing(paths: list[str], options: Any,
     with pytest.raises((UsageError, NotFoundError), match=words):
         zoo.convert(paths, "new.keras", **options)
     assert {each.name for each in Path().iterdir()} == {"mini.prototxt", "mini.caffemodel"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text.strip(),
+        lambda text: " ".join(text.split()),
+        lambda text: text.replace("layer {", "layer\n{"),
+        lambda text: text.replace("layer {", "layer # the next\n {"),
+        lambda text: text.replace("layer { name", "layer: { name").replace("\n", "\r\n"),
+        lambda text: text.replace('name: "mini"', 'name: "caf\xe9"'),
+    ],
+    ids=["mark of order", "one line", "brace below", "comment between", "colon", "letters beyond ASCII"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_definitions_however_they_are_written(change: Callable[[str], str], encoding: str) -> None:
+    paths = files()
+    text = change(MINI)
+    paths[0].write_bytes(text.encode(encoding if text[0] != "\ufeff" else "utf-8"))
+
+    assert zoo.convert(paths, "net.onnx").error < 1e-5
+
+
+def test_sizes_without_the_batch_are_noticed() -> None:
+    with pytest.raises(UsageError, match=r"the batch first, as in --shape data=\?,3,227,227"):
+        zoo.convert(files(TRAINED), "net.onnx", shapes={"data": (1, 8, 8)})
 
 
 def test_the_command_says_how_far_the_two_are_apart() -> None:

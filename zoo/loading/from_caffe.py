@@ -84,36 +84,54 @@ def load_caffe(artifact: Artifact) -> keras.Model:
         UsageError: The definition does not say how large pictures are.
     """
     from zoo.converters.caffe.importer import VERSION
+    from zoo.converters.importing.layers import VERSION as LAYERS_VERSION
 
-    digests = {role: _digest(artifact, role) for role in ("definition", "weights")}
-    conversion = Conversion(digests["weights"], digests["definition"], f"caffe {VERSION}", (ONNX, KERAS))
-    name = artifact.entry.name
-    if (kept := conversion.find(KERAS)) is not None:
-        return load_archive(kept, name)
+    weights, definition = (_digest(artifact, role) for role in ("weights", "definition"))
+    height, width, channels = artifact.entry.input.size if artifact.entry.input else (None, None, 0)
+    shapes = (None, (channels, height, width)) if height and width else (None,)  # most definitions say it themselves
+    converter = f"caffe {VERSION}, layers {LAYERS_VERSION}"
+    conversions = {
+        shape: Conversion(weights, definition, str(shape or ""), converter, (ONNX, KERAS)) for shape in shapes
+    }
+    for conversion in conversions.values():
+        if (kept := conversion.find(KERAS)) is not None:
+            return load_archive(kept, artifact.entry.name)
+    for shape, conversion in conversions.items():
+        try:
+            return _made(artifact, conversion, shape)
+        except UsageError:
+            if shape == shapes[-1]:
+                raise
+    raise AssertionError("the last shape gives a model or an error")
+
+
+def _made(artifact: Artifact, conversion: Conversion, shape: tuple[int, int, int] | None) -> keras.Model:
+    """Returns the model, and keeps what it was made of; where the disk takes that not, without."""
+    model = None
     try:
         with conversion.alone():
             if (kept := conversion.find(KERAS)) is not None:  # another process has made it meanwhile
-                return load_archive(kept, name)
+                return load_archive(kept, artifact.entry.name)
             with conversion.making(room=2 * artifact.files["weights"].stat().st_size) as folder:
-                model = _converted(artifact, folder)
+                model = _converted(artifact, folder, shape)
                 model.save(folder / KERAS)
-                return model
     except DiskError as error:
-        _log.warning("What %s is converted to is not kept, and made anew each time: %s", name, error)
-        with tempfile.TemporaryDirectory() as elsewhere:
-            return _converted(artifact, Path(elsewhere))
+        _log.warning("What %s is converted to is not kept, and made anew each time: %s", artifact.entry.name, error)
+    if model is not None:
+        return model
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return _converted(artifact, Path(elsewhere), shape)
 
 
-def _converted(artifact: Artifact, folder: Path) -> keras.Model:
+def _converted(artifact: Artifact, folder: Path, shape: tuple[int, int, int] | None) -> keras.Model:
     names = {spec.role: spec.name for spec in artifact.entry.files}
     definition, weights = artifact.files["definition"], artifact.files["weights"]
-    height, width, channels = artifact.entry.input.size if artifact.entry.input else (None, None, 0)
     caffe_to_onnx_file(
         definition,
         weights,
         folder / ONNX,
         names=(names["definition"], names["weights"]),
-        default_shape=(channels, height, width) if height and width else None,
+        default_shape=shape,
     )
     return converted_onnx(folder / ONNX)[0]
 
@@ -183,6 +201,9 @@ def load_caffe_files(
         IntegrityError: As `caffe_to_onnx_file`, or the model differs from the ONNX file.
         UnsafeFileError: A file could do harm.
     """
+    for name, shape in (shapes or {}).items():
+        if len(shape) == 3:
+            raise UsageError(f"Expected the batch first, as in --shape {name}=?,3,227,227; got {len(shape)} sizes.")
     sizes = {name: [_fixed(name, each) for each in shape[1:]] for name, shape in (shapes or {}).items()}
     caffe_to_onnx_file(definition, weights, onnx, shapes=sizes, outputs=outputs, preprocessing=preprocessing)
     return converted_onnx(onnx, limit=limit)

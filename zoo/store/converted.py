@@ -29,19 +29,21 @@ class Conversion:
     Attributes:
         weights: The sha256 (hex) of the weights.
         definition: That of what says what the weights are of.
-        converter: What converts, and its version: another one's result is another.
+        settings: What else decides about the result, such as a size that the definition leaves open.
+        converter: What converts, and its version: another one's result takes the place of this one's.
         names: What files come of it.
     """
 
     weights: str
     definition: str
+    settings: str
     converter: str
     names: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
         """Returns where the result is, or would be."""
-        return layout().converted / self.weights / short_key(self.definition, self.converter)
+        return layout().converted / self.weights / short_key(self.definition, self.settings, self.converter)
 
     def find(self, name: str) -> Path | None:
         """Returns one of the files where it is as it was written; it is read through.
@@ -76,8 +78,8 @@ class Conversion:
             new = temporary_name(paths.tmp / self.weights)
             (new / "files").mkdir(parents=True, mode=0o700)
         try:
-            yield new / "files"
-            with disk_errors(self.folder):
+            with disk_errors(paths.home):
+                yield new / "files"
                 self._keep(new / "files")
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -95,6 +97,7 @@ class Conversion:
             "schema": _SCHEMA,
             "weights": self.weights,
             "definition": self.definition,
+            "settings": self.settings,
             "converter": self.converter,
             "files": {name: sha256_of(files / name) for name in self.names},
         }
@@ -102,13 +105,25 @@ class Conversion:
         files.chmod(0o755)
         make_folder(self.folder.parent)
         put_in_place(files, self.folder)
+        for other in self.folder.parent.iterdir():
+            if other != self.folder and self._is_of_another_version(other):
+                _remove(other)
+
+    def _is_of_another_version(self, folder: Path) -> bool:
+        about = read_json(folder / _ABOUT)
+        return isinstance(about, dict) and all(
+            about.get(name) == getattr(self, name) for name in ("weights", "definition", "settings")
+        )
 
 
 def remove_converted(paths: Layout, digest: str) -> None:
     """Removes what was made of weights with this sha256 (hex); nobody ever sees half of it."""
-    folder = paths.converted / digest
-    aside = temporary_name(paths.tmp / digest)
+    _remove(paths.converted / digest)
+
+
+def _remove(folder: Path) -> None:
+    aside = temporary_name(layout().tmp / folder.name)
     with disk_errors(folder), contextlib.suppress(FileNotFoundError):
         folder.rename(aside)
-        flush(paths.converted)
+        flush(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)

@@ -266,3 +266,56 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     text = LENET.replace("num_output: 20", "num_output: 21")
     assert "weights of the shape (21, 1, 5, 5), and has (20, 1, 5, 5)" in refused(tmp_path, text, WEIGHTS)
     assert "has no weights" in refused(tmp_path, LENET, caffemodel({"z": [np.ones(3)]}, {"z": "InnerProduct"}))
+
+
+@pytest.mark.parametrize(
+    ("definition", "shape"),
+    [
+        ("num_output: 4 kernel_h: 7 kernel_w: 1", (4, 3, 1, 7)),
+        ("num_output: 1 kernel_size: 3", (3, 1, 3, 3)),
+    ],
+)
+def test_weights_whose_axes_of_one_element_stand_elsewhere(definition: str, shape: Any, tmp_path: Path) -> None:
+    text = f"""
+        input: "x" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
+        layer {{ name: "y" type: "Convolution" bottom: "x" top: "y"
+                convolution_param {{ {definition} bias_term: false }} }}
+        """
+    weights = caffemodel({"y": [np.ones(shape)]}, {"y": "Convolution"})
+    assert "should have weights of the shape" in refused(tmp_path, text, weights)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "Flatten"',
+        'type: "Reshape" reshape_param { shape { dim: 0 dim: -1 } }',
+        'type: "Tile" tile_param { axis: 1 tiles: 2147483647 }',
+        'type: "ReLU"',
+    ],
+)
+@pytest.mark.parametrize("size", [2147483647, 60000])
+def test_values_larger_than_any_of_caffes(layer: str, size: int, tmp_path: Path) -> None:
+    text = f"""
+        input: "x" input_dim: 1 input_dim: {size} input_dim: {size} input_dim: {size}
+        layer {{ name: "y" bottom: "x" top: "y" {layer} }}
+        """
+    assert "2,147,483,647" in refused(tmp_path, text, field(100, field(1, "y")))
+
+
+def test_a_layer_that_repeats_beyond_what_caffe_holds(tmp_path: Path) -> None:
+    text = """
+        input: "x" input_dim: 1 input_dim: 3 input_dim: 99 input_dim: 99
+        layer { name: "y" bottom: "x" top: "y" type: "Tile" tile_param { axis: 1 tiles: 2147483647 } }
+        """
+    assert "2,147,483,647 elements at most" in refused(tmp_path, text, field(100, field(1, "y")))
+
+
+@pytest.mark.parametrize("mark", ['"', "'"])
+def test_a_text_that_is_never_closed_is_read_once(mark: str, tmp_path: Path) -> None:
+    """Read again from each mark inside it, 1 MB would take hours."""
+    refused(tmp_path, f"name: {mark}" + f"\\{mark}" * 500_000, WEIGHTS)
+
+
+def test_weights_of_nvidias_fork_are_named(tmp_path: Path) -> None:
+    assert "NVIDIA" in refused(tmp_path, ONE, weights_of(field(10, 1) + field(12, b"\0" * 2)))

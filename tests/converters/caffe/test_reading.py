@@ -341,3 +341,68 @@ def test_files_and_outputs_that_are_not_there(tmp_path: Path) -> None:
         converted(tmp_path, SMALL, small().file(), outputs=["prob"])
     with pytest.raises(UsageError, match="got none"):
         converted(tmp_path, SMALL, small().file(), outputs=[])
+
+
+# --- names and weights that are shared ---
+
+
+@pytest.mark.parametrize("suffix", ["scale", "bias", "mean", "variance", "kernel", "value", "weights", "slope", "add"])
+def test_a_layer_may_be_called_as_anything_that_is_added_to_another(suffix: str, tmp_path: Path) -> None:
+    """As in the nets with squeeze-excite, whose Scale is called as its BatchNorm with /scale."""
+    text = f"""
+        input: "data" input_dim: 1 input_dim: 2 input_dim: 5 input_dim: 5
+        layer {{ name: "c" type: "Convolution" bottom: "data" top: "c"
+                convolution_param {{ num_output: 3 kernel_size: 3 }} }}
+        layer {{ name: "c/{suffix}" type: "BatchNorm" bottom: "c" top: "c/{suffix}" }}
+        layer {{ name: "c/{suffix}/scale" type: "Scale" bottom: "c/{suffix}" top: "c/{suffix}/scale"
+                scale_param {{ bias_term: true }} }}
+        layer {{ name: "p" type: "PReLU" bottom: "c/{suffix}/scale" top: "p" }}
+        layer {{ name: "p/{suffix}" type: "InnerProduct" bottom: "p" top: "fc"
+                inner_product_param {{ num_output: 4 }} }}
+        layer {{ name: "p/{suffix}/add" type: "Power" bottom: "fc" top: "fc" power_param {{ shift: 0.5 scale: 2 }} }}
+        """
+    net = alive(text, {"data": np.random.default_rng(1).normal(size=(2, 2, 5, 5))})
+    assert same(output(tmp_path, net), net, f"p/{suffix}/add")
+
+
+SHARED = """
+input: "data" input_dim: 1 input_dim: 4
+layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" param { name: "w" } param { name: "b" }
+        inner_product_param { num_output: 4 } }
+layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" } param { name: "b" }
+        inner_product_param { num_output: 4 } }
+"""
+
+
+@pytest.mark.parametrize("owners", ["a", "a b"])
+def test_layers_share_weights_by_the_names_of_their_parameters(owners: str, tmp_path: Path) -> None:
+    """Of two that a file has, Caffe copies the second over the first: they are one."""
+    chance = np.random.default_rng(2)
+    arrays = {name: [chance.normal(size=(4, 4)), chance.normal(size=4)] for name in owners.split()}
+    x, (kernel, bias) = chance.normal(size=(3, 4)), arrays[owners[-1]]
+    weights = caffemodel(arrays, dict.fromkeys(arrays, "InnerProduct"))
+    found = ran(converted(tmp_path, SHARED, weights), x)[0]
+    expected = (x @ kernel.T + bias) @ kernel.T + bias
+
+    assert difference(found, expected) < CLOSE
+
+
+def test_labels_of_a_layer_of_their_own_need_no_shape(tmp_path: Path) -> None:
+    text = SMALL.replace('input: "data"', 'layer { name: "l" type: "HDF5Data" top: "label" }\ninput: "data"', 1)
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" }\n'
+    net = small()
+    model = converted(tmp_path, text, net.file(), outputs=["fc"])
+    assert same(ran(model, *net.inputs.values())[0], net, "fc")
+
+
+def test_what_is_silenced_comes_out_where_nothing_else_does(tmp_path: Path) -> None:
+    net = small()
+    text = net.prototxt + 'layer { name: "hush" type: "Silence" bottom: "fc" }\n'
+    assert same(ran(converted(tmp_path, text, net.file()), *net.inputs.values())[0], net, "fc")
+
+
+def test_outputs_may_be_called_as_caffe_calls_values(tmp_path: Path) -> None:
+    text = SMALL.replace('top: "fc"', 'top: "net_output"')
+    net = small()
+    model = converted(tmp_path, text, net.file(), outputs=["net_output"])
+    assert same(ran(model, *net.inputs.values())[0], net, "fc")

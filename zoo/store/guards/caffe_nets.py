@@ -16,7 +16,16 @@ from zoo.store.guards.wire import BYTES, VARINT, Wire, level, wire_of
 from zoo.store.unpacking import Source, opened
 
 _LARGEST_DEFINITION = 16 << 20
-_LAYERS = re.compile(rb"(?:^|\})[ \t]*(?:layers?[ \t]*(?::[ \t]*)?\{|input(?:_shape|_dim)?[ \t]*[:{])", re.M)
+_GAP = rb"\s*(?:#[^\n]*\n\s*)*"
+_LAYERS = re.compile(
+    rb"(?:^|\xef\xbb\xbf|[\s;,}>\"'\d])(?:layers?"
+    + _GAP
+    + rb"(?::"
+    + _GAP
+    + rb")?[{<]|input(?:_shape|_dim)?"
+    + _GAP
+    + rb"[:{<])"
+)
 
 _NET_LEVEL = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
 _LAYER, _OLD_LAYER = 100, 2  # numbers of the field; the older one may hold the oldest
@@ -34,7 +43,7 @@ def check_prototxt(path: Path) -> None:
     with explained(str(path), "the definition of a Caffe net"), opened(path) as source:
         if source.size > _LARGEST_DEFINITION:
             raise IntegrityError(f"it has {source.size:,} bytes, and a definition has {_LARGEST_DEFINITION:,} at most")
-        refuse_other_than_text(source)
+        refuse_other_than_text(source, encoding="latin-1")
         if not is_prototxt(source):
             raise IntegrityError("it has no layer and no input")
 

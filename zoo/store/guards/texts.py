@@ -11,14 +11,14 @@ from zoo.store.unpacking import Source
 _CONTROL = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def refuse_other_than_text(source: Source) -> None:
-    """Sees whether a file is text in UTF-8, without what only terminals understand.
+def refuse_other_than_text(source: Source, encoding: str = "utf-8") -> None:
+    """Sees whether a file is text, without what only terminals understand.
 
     Raises:
         IntegrityError: It is not.
         DiskError: It cannot be read.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
         for chunk in source.chunks(0, source.size):
             decoder.decode(chunk)
@@ -26,4 +26,4 @@ def refuse_other_than_text(source: Source) -> None:
                 raise IntegrityError(f"it is no text, for it has the byte {found[0][0]:#04x}")
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise IntegrityError("it is no text in UTF-8") from error
+        raise IntegrityError(f"it is no text in {encoding.upper()}") from error
