@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -100,7 +101,7 @@ def size(count: int | None) -> str:
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Imports TensorFlow without the notes that its C++ part writes to standard error, unless `--debug`."""
+    """Imports TensorFlow, and keeps its notes from standard error, unless `--debug`."""
     context = click.get_current_context(silent=True)
     if "tensorflow" not in sys.modules and not (context and context.find_root().params.get("debug")):
         sys.stderr.flush()
@@ -114,7 +115,14 @@ def quiet_tensorflow() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             os.close(sink)
-    yield
+    log = logging.getLogger("tensorflow")
+    level = log.level
+    if not (context and context.find_root().params.get("debug")):
+        log.setLevel(logging.ERROR)  # of how it traces functions, for whoever calls it
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class Bar:

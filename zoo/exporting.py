@@ -100,7 +100,10 @@ def convert(
     """
     files = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(each) for each in source]
     if any(each.suffix.lower() in CAFFE_SOURCES for each in files):
-        return _convert_caffe(files, Path(target), replace, opset, limit, until, shapes, preprocess)
+        return _convert_caffe(
+            files, Path(target),
+            replace=replace, opset=opset, limit=limit, until=until, shapes=shapes, preprocess=preprocess,
+        )  # fmt: skip
     if len(files) != 1 or preprocess is not None:
         raise UsageError(
             f"Expected one source, and nothing for --preprocess (Python: preprocess), unless it is a Caffe net; got "
@@ -124,6 +127,7 @@ def convert(
 def _convert_caffe(
     files: Sequence[Path],
     path: Path,
+    *,
     replace: bool,
     opset: int,
     limit: float,

@@ -26,6 +26,13 @@ _OLDEST = {
     "lrn": "LRN", "tanh": "TanH", "bnll": "BNLL", "softmax_loss": "SoftmaxWithLoss", "hdf5_data": "HDF5Data",
     "hdf5_output": "HDF5Output", "padding": "Padding",
 }  # fmt: skip
+_OLDEST |= {
+    each: each.title().replace("_", "")
+    for each in (
+        *("accuracy", "concat", "data", "dropout", "euclidean_loss", "flatten", "im2col", "infogain_loss"),
+        *("multinomial_logistic_loss", "sigmoid", "softmax", "split", "window_data"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -123,9 +130,9 @@ def _upgraded(file: CaffeFile, number: int, old: Any) -> Any:
     kind = names[old.type].name if old.type in names else "NONE"
     layer = LayerParameter(name=old.name, type=_OLD.get(kind) or kind.title().replace("_", ""))
     if kind == "NONE":
-        where = f"{file.name}, line {file.lines[number]}" if number < len(file.lines) else file.name
         raise IntegrityError(
-            f"{where}: the layer {shown(old.name)} is of no type, or of one that Caffe's older files have not."
+            f"{_line(file, number)}: the layer {shown(old.name)} is of no type, or of one that older files of Caffe do "
+            "not have."
         )
     for field in ("bottom", "top", "loss_weight", "include", "exclude"):
         getattr(layer, field).extend(getattr(old, field))
@@ -147,9 +154,13 @@ def _move_transform(layer: Any) -> None:
             setattr(layer.transform_param, name, getattr(layer.data_param, name))
 
 
+def _line(file: CaffeFile, number: int) -> str:
+    return f"{file.name}, line {file.lines[number]}" if number < len(file.lines) else file.name
+
+
 def _from_oldest(file: CaffeFile, number: int, outer: Any) -> Any:
     old = outer.layer
-    kind = _OLDEST.get(old.type) or old.type.title().replace("_", "")
+    kind = _oldest_kind(file, number, old)
     layer = LayerParameter(name=old.name, type=kind, bottom=outer.bottom, top=outer.top)
     if kind in ("Convolution", "Padding"):
         _set(layer.convolution_param, old, num_output="num_output", bias_term="biasterm", group="group")
@@ -169,6 +180,15 @@ def _from_oldest(file: CaffeFile, number: int, outer: Any) -> Any:
     elif "Data" in kind:
         _set(layer.transform_param, old, scale="scale", mean_file="meanfile", crop_size="cropsize", mirror="mirror")
     return layer
+
+
+def _oldest_kind(file: CaffeFile, number: int, old: Any) -> str:
+    if old.type not in _OLDEST:
+        raise IntegrityError(
+            f"{_line(file, number)}: the layer {shown(old.name)} has the type {shown(old.type)}, which Caffe's oldest "
+            "files have not."
+        )
+    return _OLDEST[old.type]
 
 
 def _set(message: Any, old: Any, **names: str) -> None:

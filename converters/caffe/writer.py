@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,20 @@ def converter_of(step: Step) -> LayerConverter:
         if not least <= len(values) <= most:
             told = str(least) if least == most else f"{least} or more" if most == MANY else f"{least} to {most}"
             raise refusal(step, f"it has {len(values)} {what}, and such a layer {told}")
+    for name, value in _numbers(step.layer.message):
+        if not math.isfinite(value):
+            raise refusal(step, f"its {name} is {value}")
     return found.convert
+
+
+def _numbers(message: Any) -> Iterator[tuple[str, float]]:
+    """Yields the numbers in a message that need not be whole, and their names."""
+    for field, value in message.ListFields():
+        if field.cpp_type == field.CPPTYPE_MESSAGE:
+            for each in value if field.is_repeated else [value]:
+                yield from _numbers(each)
+        elif field.cpp_type == field.CPPTYPE_FLOAT:
+            yield from ((field.name, each) for each in (value if field.is_repeated else [value]))
 
 
 def refusal(step: Step, reason: str) -> IntegrityError:

@@ -154,4 +154,6 @@ def _like(w: Writer, step: Step, operator: str, **attributes: Any) -> None:
 
 
 def _number(w: Writer, step: Step, number: float, what: str) -> str:
+    if abs(number) > float(np.finfo(np.float32).max):
+        raise refusal(step, f"it computes with {number:.3g}, which is beyond float32")
     return w.weight(step, np.array(number, np.float32), what)

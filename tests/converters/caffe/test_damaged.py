@@ -319,3 +319,23 @@ def test_a_text_that_is_never_closed_is_read_once(mark: str, tmp_path: Path) -> 
 
 def test_weights_of_nvidias_fork_are_named(tmp_path: Path) -> None:
     assert "NVIDIA" in refused(tmp_path, ONE, weights_of(field(10, 1) + field(12, b"\0" * 2)))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "Power" power_param { scale: 1e39 }',
+        'type: "LRN" lrn_param { alpha: nan }',
+        'type: "Exp" exp_param { base: 1e30 scale: 1e38 }',
+        'type: "Eltwise" eltwise_param { coeff: -inf }',
+    ],
+)
+def test_numbers_that_are_not_finite(layer: str, tmp_path: Path) -> None:
+    text = 'input: "x" input_dim: 1 input_dim: 1 input_dim: 2 input_dim: 2\n'
+    text += f'layer {{ name: "y" bottom: "x" top: "y" {layer} }}'
+    assert any(word in refused(tmp_path, text, field(100, field(1, "y"))) for word in (" is ", "beyond float32"))
+
+
+def test_a_type_that_the_oldest_files_have_not(tmp_path: Path) -> None:
+    text = ONE[: ONE.index("layer")] + 'layers { layer { name: "y" type: "power" } bottom: "x" top: "y" }'
+    assert "'power', which Caffe's oldest files have not" in refused(tmp_path, text, field(2, field(1, field(1, "y"))))

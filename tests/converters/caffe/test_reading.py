@@ -234,7 +234,7 @@ def test_padding_before_another_layer_is_refused_with_its_line(tmp_path: Path) -
 
 
 def test_an_unknown_layer_of_a_padded_net_has_its_own_line(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match=r"layer 'norm' \(Strange\) of net.prototxt, line 8"):
+    with pytest.raises(IntegrityError, match=r"net.prototxt, line 8: the layer 'norm' has the type 'strange'"):
         output(tmp_path, small(PADDED_TODAY), PADDED.replace('type: "lrn"', 'type: "strange"'), "v0")
 
 
