@@ -66,6 +66,7 @@ WORDS = (
     "#",
     '"',
     "'",
+    '"' + '\\"' * 20_000,  # never closed, and with many marks that may begin another
 )
 
 
