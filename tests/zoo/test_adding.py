@@ -346,6 +346,7 @@ def test_headless_weights(mobilenet: dict[str, Path]) -> None:
     assert zoo.verify_outputs("mine_notop")[0].state == "as recorded"
 
 
+@pytest.mark.slow
 def test_weights_do_not_tell_the_size_of_pictures(mobilenet: dict[str, Path]) -> None:
     added = zoo.add(mobilenet["whole"], arch="mobilenet", preprocess="tf")
     told = zoo.add(mobilenet["whole"], name="told", arch="mobilenet", input_size=(64, 64, 3), preprocess="tf")

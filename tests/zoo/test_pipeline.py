@@ -58,6 +58,7 @@ def test_a_second_run_passes_no_example_and_gets_its_own_folder() -> None:
     assert first.predict(x)[0].probabilities == second.predict(x)[0].probabilities
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run() -> None:
     first, other = zoo.transfer(**QUICK), zoo.transfer(**QUICK, seed=1)
     assert first.record["metrics"]["test"] != other.record["metrics"]["test"]
@@ -325,7 +326,7 @@ def test_pictures_that_were_scaled_already_are_refused() -> None:
     assert run.record["input"]["decoded"] is None  # picture files, 0..255, are no use to this model
 
 
-@pytest.mark.parametrize("name", ["run.json", "labels.json"])
+@pytest.mark.parametrize("name", ["run.json", pytest.param("labels.json", marks=pytest.mark.slow)])
 def test_one_broken_run_hides_no_other(name: str) -> None:
     good, bad = zoo.transfer(**QUICK), zoo.transfer(**QUICK)
     (bad.path / name).write_text('{"schema": 1}')

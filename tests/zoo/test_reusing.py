@@ -31,7 +31,7 @@ pytestmark = KERAS_2_WARNS
         # Its headless file lacks the normalization behind the pooling.
         pytest.param("convnext_tiny", "all", ["weights"], marks=pytest.mark.slow),
         pytest.param("convnext_tiny", "4", ["weights_notop"], marks=pytest.mark.slow),
-        ("mobilenet_v3_small", "20", ["weights_notop"]),
+        pytest.param("mobilenet_v3_small", "20", ["weights_notop"], marks=pytest.mark.slow),
     ],
 )
 def test_a_transfer_fetches_only_what_it_needs_and_its_features_are_kept(

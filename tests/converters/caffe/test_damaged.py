@@ -221,11 +221,11 @@ def test_fields_of_other_types_are_refused(data: bytes, tmp_path: Path) -> None:
 
 def test_many_tiny_fields_are_refused_soon(tmp_path: Path) -> None:
     for data in (
-        b"\x08\0" * 4_000_000,  # of the net
-        field(100, b"\x08\0" * 4_000_000),  # of a layer
-        weights_of(b"\x18\0" * 4_000_000),  # of an array
-        weights_of(field(7, b"\1" * 4_000_000)),  # of a shape
-        weights_of((b"\x2d\0\0\0\0" + b"\x32\0") * 1_000_000),  # numbers that are never two in a row
+        b"\x08\0" * 1_000_000,  # of the net
+        field(100, b"\x08\0" * 1_000_000),  # of a layer
+        weights_of(b"\x18\0" * 1_000_000),  # of an array
+        weights_of(field(7, b"\1" * 1_000_000)),  # of a shape
+        weights_of((b"\x2d\0\0\0\0" + b"\x32\0") * 250_000),  # numbers that are never two in a row
         field(100, field(1, "y") + field(7, b"") * 90_000) * 9,  # arrays without numbers
     ):
         refused(tmp_path, ONE, data, ZooError)

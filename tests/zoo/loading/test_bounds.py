@@ -196,7 +196,7 @@ def stateful_pictures() -> keras.Model:
     return keras.Sequential([keras.Input(batch_shape=(4, 5, 6, 6, 2)), layers.ConvLSTM2D(3, 3, stateful=True)])
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".h5", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [stateful_lstm, stateful_both_ways, stateful_pictures])
 def test_a_net_that_keeps_its_state_loads(make: Callable[[], keras.Model], suffix: str, tmp_path: Path) -> None:
     net = make()

@@ -159,7 +159,9 @@ def test_a05_layers_with_nan_and_infinity_are_named(changed: Any) -> None:
     assert nonfinite_layers(load_weights(changed(spoil), ARCH)) == ["conv", "logits"]
 
 
-@pytest.mark.parametrize("dtype", ["<f8", ">f4", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("<f8", marks=pytest.mark.slow), pytest.param(">f4", marks=pytest.mark.slow), ">f8"]
+)
 def test_a07_wider_and_big_endian_weights_are_the_same(dtype: str, changed: Any) -> None:
     path = changed(lambda file: recast(file, dtype))
 
@@ -224,7 +226,7 @@ def test_compressed_weights_are_read(changed: Any) -> None:
     np.testing.assert_array_equal(output(load_weights(changed(compress), ARCH)), expected())
 
 
-@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("top", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_weights_of_keras_3_are_loaded_too(top: bool, tmp_path: Path) -> None:
     function = keras.applications.MobileNetV3Small
     size = (224, 224, 3)

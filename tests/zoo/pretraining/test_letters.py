@@ -41,6 +41,7 @@ def test_only_letters_are_drawn() -> None:
     assert letters.LETTERS.isalpha()
 
 
+@pytest.mark.slow
 def test_the_registry_tells_the_true_accuracy() -> None:
     """On 1,040 new renderings of all fonts, within four standard errors of what the registry says."""
     entry, model = zoo.find_entry("letters-cnn"), zoo.load_model("letters-cnn")

@@ -89,7 +89,13 @@ def test_units_of_small_nets(build: Any, count: int) -> None:
     assert len(split_units(build())) == count
 
 
-@pytest.mark.parametrize(("name", "count"), APPLICATIONS.items())
+LARGE = ("VGG19", "DenseNet121", "EfficientNetB0")  # to be built, not to be counted
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] in LARGE)) for each in APPLICATIONS.items()],
+)
 def test_units_of_keras_applications(name: str, count: int) -> None:
     model = getattr(keras.applications, name)(weights=None)
     units = split_units(model)
