@@ -311,7 +311,9 @@ def test_a_full_disk_ends_with_6_and_leaves_nothing(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_k14_an_interruption_leaves_nothing_half_written(number: int, code: int) -> None:
     script = Path(sys.executable).with_name("zoo")
     child = subprocess.Popen(

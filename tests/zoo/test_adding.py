@@ -537,7 +537,7 @@ POINTS = {
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param(each, marks=[pytest.mark.slow] * (each == "the_load")) for each in POINTS]
+    "point", [pytest.param(each, marks=[pytest.mark.slow] * (each != "the_blob")) for each in POINTS]
 )
 def test_k06_an_import_killed_after(point: str, home: Path) -> None:
     """No half model is listed, and the same command again succeeds."""

@@ -76,9 +76,8 @@ def test_a_limit_that_nothing_can_keep_is_refused_before_any_work(limit: Any) ->
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("saved", "--saved-model"), pytest.param("net.tflite", "--tflite", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), [("saved", "--saved-model"), ("net.tflite", "--tflite")])
 def test_a_source_of_another_format_is_refused_with_the_way_round(name: str, kind: str) -> None:
     """Which is gone, too: what tf2onnx makes is converted."""
     model = net()

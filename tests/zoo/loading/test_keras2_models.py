@@ -98,7 +98,13 @@ MODELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (each in (on_a_base, recurrent)), id=each.__name__)
+        for each in MODELS
+    ],
+)
 def test_a_model_of_keras_2_says_what_it_said(make: Callable[[], Any], tmp_path: Path) -> None:
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(0)
