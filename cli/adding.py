@@ -54,8 +54,7 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
 
     PATH is a .keras, .h5, .weights.h5, .onnx or .npz file, the folder of a SavedModel, a .prototxt and its .caffemodel
     (with the .binaryproto of its mean picture), or the prefix of a TensorFlow checkpoint. What cannot be loaded yet is
-    kept, and says so. How pictures become
-    numbers is asked for in a terminal, and never guessed.
+    kept, and says so. How pictures become numbers is asked for in a terminal, and never guessed.
 
     \b
     zoo add flowers.keras --preprocess unit

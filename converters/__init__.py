@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.converters.caffe.importer import caffe_to_onnx
+    from zoo.converters.caffe.preprocessing import Preprocessing
     from zoo.converters.exporting.exporter import keras_to_onnx
     from zoo.converters.importing.importer import onnx_to_keras
     from zoo.converters.report import ConversionReport
 
 _HOMES = {
     "ConversionReport": "zoo.converters.report",
+    "Preprocessing": "zoo.converters.caffe.preprocessing",
     "caffe_to_onnx": "zoo.converters.caffe.importer",
     "keras_to_onnx": "zoo.converters.exporting.exporter",
     "onnx_to_keras": "zoo.converters.importing.importer",
 }
 
-__all__ = ["ConversionReport", "caffe_to_onnx", "keras_to_onnx", "onnx_to_keras"]
+__all__ = ["ConversionReport", "Preprocessing", "caffe_to_onnx", "keras_to_onnx", "onnx_to_keras"]
 
 
 def __getattr__(name: str) -> Any:

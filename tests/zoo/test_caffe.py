@@ -480,6 +480,18 @@ def test_definitions_however_they_are_written(change: Callable[[str], str], enco
     assert zoo.convert(paths, "net.onnx").error < 1e-5
 
 
+def test_what_is_left_away_is_told() -> None:
+    """Of two losses that which weighs less, as the auxiliary heads of GoogLeNet, and a choice at the end."""
+    heads = """
+    layer { name: "aux" type: "SoftmaxWithLoss" bottom: "ip1" bottom: "label" loss_weight: 0.3 }
+    layer { name: "best" type: "ArgMax" bottom: "prob" top: "best" }
+    """
+    exported = zoo.convert(files(TRAINED + heads), "net.keras", shapes={"data": (None, 1, 8, 8)})
+
+    assert exported.read is not None
+    assert exported.read.notes[0] == "left away: best (ArgMax); what it chooses from comes out; left away: aux"
+
+
 def test_sizes_without_the_batch_are_noticed() -> None:
     with pytest.raises(UsageError, match=r"the batch first, as in --shape data=\?,3,227,227"):
         zoo.convert(files(TRAINED), "net.onnx", shapes={"data": (1, 8, 8)})

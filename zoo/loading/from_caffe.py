@@ -5,6 +5,8 @@ What was made of files of the store is kept beside them, so that the next load i
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -43,8 +45,8 @@ def caffe_to_onnx_file(
     default_shape: Sequence[int] | None = None,
     outputs: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
-) -> None:
-    """Writes a net of Caffe as an ONNX file.
+) -> str:
+    """Writes a net of Caffe as an ONNX file, and returns what was left away, for people.
 
     Args:
         definition: The `.prototxt`, whatever it is called.
@@ -73,6 +75,7 @@ def caffe_to_onnx_file(
         )
         with target.open("xb") as file:
             file.write(proto.SerializeToString(deterministic=True))
+    return proto.doc_string
 
 
 def load_caffe(artifact: Artifact) -> keras.Model:
@@ -96,13 +99,11 @@ def load_caffe(artifact: Artifact) -> keras.Model:
     for conversion in conversions.values():
         if (kept := conversion.find(KERAS)) is not None:
             return load_archive(kept, artifact.entry.name)
-    for shape, conversion in conversions.items():
-        try:
-            return _made(artifact, conversion, shape)
-        except UsageError:
-            if shape == shapes[-1]:
-                raise
-    raise AssertionError("the last shape gives a model or an error")
+    *plain, last = conversions
+    for shape in plain:
+        with contextlib.suppress(UsageError):  # the definition leaves the size open
+            return _made(artifact, conversions[shape], shape)
+    return _made(artifact, conversions[last], last)
 
 
 def _made(artifact: Artifact, conversion: Conversion, shape: tuple[int, int, int] | None) -> keras.Model:
@@ -205,5 +206,6 @@ def load_caffe_files(
         if len(shape) == 3:
             raise UsageError(f"Expected the batch first, as in --shape {name}=?,3,227,227; got {len(shape)} sizes.")
     sizes = {name: [_fixed(name, each) for each in shape[1:]] for name, shape in (shapes or {}).items()}
-    caffe_to_onnx_file(definition, weights, onnx, shapes=sizes, outputs=outputs, preprocessing=preprocessing)
-    return converted_onnx(onnx, limit=limit)
+    note = caffe_to_onnx_file(definition, weights, onnx, shapes=sizes, outputs=outputs, preprocessing=preprocessing)
+    model, report = converted_onnx(onnx, limit=limit)
+    return model, dataclasses.replace(report, notes=(*([note] if note else []), *report.notes))

@@ -110,6 +110,7 @@ class Conversion:
                 _remove(other)
 
     def _is_of_another_version(self, folder: Path) -> bool:
+        """Returns whether another folder has the result for the same files: then another converter made it."""
         about = read_json(folder / _ABOUT)
         return isinstance(about, dict) and all(
             about.get(name) == getattr(self, name) for name in ("weights", "definition", "settings")
