@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -58,8 +59,7 @@ def environment(tmp_path: Path) -> Path:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    subprocess.run(["cp", "-r", ROOT, source], check=True)
-    subprocess.run(["rm", "-rf", source / "build", source / ".venv"], check=True)
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns("build", ".*_cache", ".venv"))
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source],
         capture_output=True, text=True, check=False,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from random_graphs import judged, random_case
 
 # Without a database and with examples that are always the same, so that no run fails by chance.
-SMALL = settings(
-    max_examples=25,
+FEW = settings(
+    max_examples=12,
     derandomize=True,
     database=None,
     deadline=None,
@@ -23,10 +23,16 @@ SMALL = settings(
 )
 
 
+MANY = settings(FEW, max_examples=100)
+
+
 @pytest.mark.filterwarnings("ignore")  # Keras warns of a softmax over one element, TensorFlow of many small functions
-@SMALL
-@given(rng=st.randoms(use_true_random=False))
-def test_a_random_graph_computes_what_it_did(rng: random.Random) -> None:
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_random_graph_computes_what_it_did(many: bool) -> None:
+    (MANY if many else FEW)(given(rng=st.randoms(use_true_random=False))(computes_what_it_did))()
+
+
+def computes_what_it_did(rng: random.Random) -> None:
     case = random_case(rng)
     assume(case.model.graph.output)
     finding = judged(case)

@@ -21,9 +21,16 @@ def arrays(operator: str, directions: int, *, bias: bool = True) -> dict[str, An
     return {**found, "b": rand(directions, 2 * width, seed=2)} if bias else found
 
 
-@pytest.mark.parametrize("operator", sorted(GATES))
+@pytest.mark.parametrize(
+    ("operator", "outputs"),
+    [
+        *((each, "y h") for each in sorted(GATES)),
+        ("LSTM", "y"),
+        pytest.param("GRU", "y", marks=pytest.mark.slow),
+        pytest.param("RNN", "y", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("outputs", ["y", "y h"])
 def test_a_recurrent_layer_and_its_states(operator: str, direction: str, outputs: str, tmp_path: Path) -> None:
     made = node(operator, "x w r b", outputs, hidden_size=UNITS, direction=direction)
     directions = 2 if direction == "bidirectional" else 1

@@ -88,9 +88,9 @@ def nested(number: int, kind: int = 2) -> bytes:
     """Returns messages in each other, as deep as `DEEP`; of kind 3, as groups."""
     if kind == 3:
         return varint(number << 3 | 3) * DEEP + varint(number << 3 | 4) * DEEP
-    parts, length = [], 0
+    tag, parts, length = varint(number << 3 | 2), [], 0
     for _ in range(DEEP):
-        head = varint(number << 3 | 2) + varint(length)
+        head = tag + varint(length)
         parts.append(head)
         length += len(head)
     return b"".join(reversed(parts))

@@ -14,9 +14,17 @@ from zoo.registry.architectures import ARCHITECTURES
 # One of each family; the units of VGG16, ResNet50, MobileNetV2, DenseNet121, Xception, EfficientNetB0 and ConvNeXtTiny
 # are the definition's own examples.
 QUICK = [
-    "vgg19", "resnet50v2", "mobilenet", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnetv2b0",
+    "vgg19", "resnet50v2", "mobilenet", "mobilenet_v3_small", "efficientnetv2b0",
 ]  # fmt: skip
-MORE = ["resnet101", "inception_v3", "densenet169", "nasnet_mobile", "efficientnetb1", "convnext_small"]
+MORE = [
+    "mobilenet_v3_large",
+    "resnet101",
+    "inception_v3",
+    "densenet169",
+    "nasnet_mobile",
+    "efficientnetb1",
+    "convnext_small",
+]
 
 
 @pytest.mark.parametrize("arch", [*QUICK, *(pytest.param(arch, marks=pytest.mark.slow) for arch in MORE)])
