@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import CutError
+from zoo.surgery.digests import foreign_functions, is_from_keras
 from zoo.surgery.graph import Call, Ref, has_batchnorm, replay, sublayers
 from zoo.surgery.units import Units
 
@@ -81,8 +82,13 @@ class Copies:
 
 
 def check_copies(units: Units, cuts: tuple[Any, ...]) -> None:
-    """Refuses copies that compute something else: layers may keep state outside of configuration and weights."""
+    """Refuses copies that compute something else: layers may keep state outside of configuration and weights.
+
+    Those of Keras do not; a net of nothing else is not computed here, which would take longer than to copy it.
+    """
     graph, ends = units.graph, units.ends[: len(cuts) - 1]
+    if all(_is_plain(call.layer) for calls in units.calls[: len(ends)] for call in calls):
+        return
     shape = [1, *(size or 64 for size in cuts[0].shape[1:])]
     rng, dtype = np.random.default_rng(0), cuts[0].dtype
     try:
@@ -100,6 +106,10 @@ def check_copies(units: Units, cuts: tuple[Any, ...]) -> None:
                 "unit itself. A layer in it is random, or keeps state neither in its get_config() nor in its weights: "
                 "put it there."
             )
+
+
+def _is_plain(layer: Any) -> bool:
+    return all(is_from_keras(part) for part in sublayers(layer)) and not foreign_functions(layer)
 
 
 def _equal(got: Any, expected: Any) -> bool:

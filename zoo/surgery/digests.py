@@ -97,16 +97,17 @@ def _canonical_layer(layer: Any) -> Any:
         except CutError:  # of several outputs: known by its whole configuration, names included
             return keras.saving.serialize_keras_object(layer)
         return _canonical_calls(inner.calls[1:], inner.input, {})
-    if not _is_from_keras(layer) and not _is_ours(layer):
+    if not is_from_keras(layer) and not _is_ours(layer):
         return _canonical_custom_layer(layer)
-    if _is_from_keras(layer) and type(layer).__name__ in _IDENTITIES:
+    if is_from_keras(layer) and type(layer).__name__ in _IDENTITIES:
         return "identity"
-    inside = [_of_others(part) for part in sublayers(layer) if not _is_from_keras(part)]
-    inside += _own_functions(layer)
+    inside = [_of_others(part) for part in sublayers(layer) if not is_from_keras(part)]
+    inside += [_function(function) for function in foreign_functions(layer)]
     return [_precisions(layer), _relevant(keras.saving.serialize_keras_object(layer)), *inside]
 
 
-def _is_from_keras(layer: Any) -> bool:
+def is_from_keras(layer: Any) -> bool:
+    """Returns whether a layer's class is one of Keras' own."""
     return type(layer).__module__.split(".")[0] == "keras"
 
 
@@ -119,10 +120,10 @@ def _of_others(layer: Any) -> Any:
     return ["zoo", VERSION] if _is_ours(layer) else _canonical_custom_layer(layer)
 
 
-def _own_functions(layer: Any) -> list[Any]:
-    """Returns the code of functions of somebody else's that a Keras layer was given, such as an activation."""
+def foreign_functions(layer: Any) -> list[FunctionType]:
+    """Returns functions of somebody else's that a Keras layer was given, such as an activation."""
     return [
-        _function(value)
+        value
         for part in sublayers(layer)
         for value in vars(part).values()
         if inspect.isfunction(value) and value.__module__.split(".")[0] not in ("keras", "tensorflow", "zoo")

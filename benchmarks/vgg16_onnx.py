@@ -1,6 +1,6 @@
 """VGG16 to ONNX and back: seconds and memory of zoo, beside `keras.Model.export(format="onnx")` under a limit.
 
-    python benchmarks/onnx.py [--arch vgg16] [--gigabytes 20] [--only export,keras,import]
+    python benchmarks/vgg16_onnx.py [--arch vgg16] [--gigabytes 20] [--only export,keras,import]
 
 Each in a process of its own, with random weights (553 MB for VGG16). Memory is the highest resident size above the
 highest that the imports and a first multiplication took: the model itself is in it, and the comparison of the result.
