@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.bad_files import BadFile, BadFilePolicy
 from zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from zoo.registry import InputSpec
 
 Ids = NDArray[np.uint8]
 Rows = NDArray[np.int64]
+
+_AT_ONCE = 256
 
 
 class Examples(Protocol):
@@ -28,7 +34,13 @@ class Examples(Protocol):
         ids: uint8 [n, 32]: the sha256 of each example's content.
         labels: int64 [n]: the number of each example's class.
         shape: Shape of one decoded example; None where it varies.
-        decoding: What else than its identity decides how an example is read (a colour, say).
+        decoding: What else than its identity decides how an example is read (a colour, say); the same for all of them.
+        parts: int8 [n]: the part of each as the data itself says: 0 train, 1 validation, 2 test, -1 where it does not;
+            None where it says nothing of any.
+        groups: int64 [n]: examples with equal numbers belong on one side of a split; None: each for itself.
+        paths: Where each lies, as people know it; None for arrays.
+        bad: What was passed over when the data was opened.
+        policy: How much of that is too much.
     """
 
     name: str
@@ -37,12 +49,29 @@ class Examples(Protocol):
     labels: NDArray[np.int64]
     shape: tuple[int | None, ...]
     decoding: dict[str, Any]
+    parts: NDArray[np.int8] | None
+    groups: NDArray[np.int64] | None
+    bad: tuple[BadFile, ...]
+    policy: BadFilePolicy
+
+    @property
+    def paths(self) -> Sequence[str] | None:
+        """Where each lies, as people know it; None for arrays."""
 
     def __len__(self) -> int:
         """The number of examples."""
 
     def read(self, rows: Rows) -> Sequence[NDArray[Any]] | NDArray[Any]:
-        """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels], 0..255."""
+        """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels], 0..255.
+
+        Several threads may call it at once.
+
+        Raises:
+            DataError: A file cannot be decoded, or is no longer the one that was looked at; the message names it.
+        """
+
+    def seen_by(self, spec: InputSpec | None) -> Examples:
+        """Returns the same examples decoded as suits what a model wants to see, and says so in `decoding`."""
 
 
 class ArrayExamples:
@@ -53,6 +82,8 @@ class ArrayExamples:
         y: [n]: class names or numbers; None where there are no labels.
         name: What to call the set.
         classes: Names of the classes where `y` holds their numbers 0..len(classes)-1.
+        parts: int8 [n]: the part of each, as in `Examples`.
+        groups: int64 [n]: what belongs together, as in `Examples`.
 
     Raises:
         DataError: `x` and `y` differ in length, or `x` is not an array of numbers.
@@ -61,19 +92,32 @@ class ArrayExamples:
     array([0, 1, 0])
     """
 
-    def __init__(self, x: Any, y: Any = None, name: str = "arrays", classes: Sequence[str] | None = None) -> None:
+    paths: Sequence[str] | None = None
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        name: str = "arrays",
+        classes: Sequence[str] | None = None,
+        parts: NDArray[np.int8] | None = None,
+        groups: NDArray[np.int64] | None = None,
+    ) -> None:
         self.x = _as_array(x, "examples")
         if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
             raise DataError(
                 f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}."
             )
         self.name = name
-        self.classes, self.labels = _number_classes(np.zeros(len(self.x), int) if y is None else y, classes)
+        self.classes, self.labels = number_classes(np.zeros(len(self.x), int) if y is None else y, classes)
         if len(self.labels) != len(self.x):
             raise DataError(f"Expected one label per example; got {len(self.x)} examples, {len(self.labels)} labels.")
         self.ids = row_ids(self.x)
         self.shape: tuple[int | None, ...] = tuple(self.x.shape[1:])
         self.decoding: dict[str, Any] = {}
+        self.parts, self.groups = parts, groups
+        self.bad: tuple[BadFile, ...] = ()
+        self.policy = BadFilePolicy()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -82,16 +126,28 @@ class ArrayExamples:
         """Returns the examples at `rows`, [len(rows), ...]."""
         return self.x[rows]
 
+    def seen_by(self, spec: InputSpec | None) -> ArrayExamples:
+        """Returns the same examples: nothing is left to decode."""
+        return self
+
 
 def row_ids(x: NDArray[Any]) -> Ids:
     """Returns the identity of each row of `x`: uint8 [n, 32], the sha256 of its dtype, shape and bytes."""
-    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
-    prefix = f"{x.dtype.str} {list(x.shape[1:])} ".encode()
-    digests = b"".join(hashlib.sha256(prefix + row.tobytes()).digest() for row in x)
-    return np.frombuffer(digests, np.uint8).reshape(len(x), 32)
+    dtype = x.dtype.newbyteorder("<")
+    prefix = f"{dtype.str} {list(x.shape[1:])} ".encode()
+    digests = []
+    for begin in range(0, len(x), _AT_ONCE):  # which may lie on disk, and be larger than memory
+        rows = np.ascontiguousarray(x[begin : begin + _AT_ONCE], dtype)
+        digests += [hashlib.sha256(prefix + row.tobytes()).digest() for row in rows]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(x), 32)
 
 
-def _number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Returns the names of the classes and the number of each label: of names, or of numbers of the `classes` given.
+
+    Raises:
+        DataError: They are no labels.
+    """
     y = _as_array(y, "labels")
     if y.ndim != 1:
         hint = " For one-hot labels: y.argmax(axis=1)." if y.ndim == 2 else ""
@@ -126,6 +182,21 @@ class SomeExamples:
         self.name, self.classes = examples.name, examples.classes
         self.shape, self.decoding = examples.shape, examples.decoding
         self.ids, self.labels = examples.ids[rows], examples.labels[rows]
+        self.parts = None if examples.parts is None else examples.parts[rows]
+        self.groups = None if examples.groups is None else examples.groups[rows]
+        self.bad, self.policy = examples.bad, examples.policy
+
+    @property
+    def paths(self) -> Sequence[str] | None:
+        """Where each lies, as people know it; None for arrays."""
+        paths = self._examples.paths
+        return None if paths is None else Selected(paths, self._rows)
+
+    @property
+    def inspections(self) -> Sequence[Any] | None:
+        """What is known of the file of each (`zoo.data.inspecting.Inspection`); None for arrays."""
+        inspections = getattr(self._examples, "inspections", None)
+        return None if inspections is None else Selected(inspections, self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -133,3 +204,23 @@ class SomeExamples:
     def read(self, rows: Rows) -> Sequence[NDArray[Any]] | NDArray[Any]:
         """Returns the decoded examples at `rows`."""
         return self._examples.read(self._rows[rows])
+
+    def seen_by(self, spec: InputSpec | None) -> SomeExamples:
+        """Returns the same rows of the examples decoded as suits `spec`."""
+        return SomeExamples(self._examples.seen_by(spec), self._rows)
+
+
+class Selected(Sequence[Any]):
+    """Some items of a sequence, in the order of `rows`; nothing is copied."""
+
+    def __init__(self, items: Sequence[Any], rows: Rows) -> None:
+        self._items, self._rows = items, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        """Returns the item at a number, or those of a slice."""
+        if isinstance(at, slice):
+            return Selected(self._items, self._rows[at])
+        return self._items[int(self._rows[at])]

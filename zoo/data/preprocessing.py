@@ -12,8 +12,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.compiled import compiled
-from zoo.data.examples import Examples, Rows
 from zoo.errors import DataError
 from zoo.registry import InputSpec
 
@@ -58,42 +56,6 @@ def preprocessing_model(spec: InputSpec | None, shape: Sequence[int | None], dty
     """Returns preprocessing alone as a model of decoded examples of `shape` (without the batch) and `dtype`."""
     examples = keras.Input(tuple(shape), dtype=dtype, name="examples")
     return keras.Model(examples, preprocess(examples, spec), name="preprocessing")
-
-
-class Reader:
-    """Reads examples as a model sees them: an array-like of preprocessed examples, computed when asked for.
-
-    Args:
-        examples: The examples.
-        spec: What the model wants to see.
-        dtype: What it computes in.
-
-    Raises:
-        DataError: The examples cannot be made what the model wants.
-    """
-
-    def __init__(self, examples: Examples, spec: InputSpec | None, dtype: str = "float32") -> None:
-        self._examples = examples
-        self._model = preprocessing_model(spec, examples.shape, dtype)
-        self._run = compiled(self._model)
-        self.dtype = np.dtype(dtype)
-        self.shape = (len(examples), *self._model.output_shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, rows: Rows) -> NDArray[Any]:
-        """Returns the preprocessed examples at `rows`, [len(rows), ...]."""
-        pictures = self._examples.read(rows)
-        if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
-            return self._of(np.asarray(pictures, self.dtype))
-        return np.concatenate([self._of(np.asarray(each, self.dtype)[None]) for each in pictures])
-
-    def _of(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if batch.dtype.kind == "f" and not np.isfinite(batch).all():
-            # A ReLU would make 0 of it, and nobody would know.
-            raise DataError(f"Data {self._examples.name!r} has values that are not finite (NaN or infinite).")
-        return np.asarray(self._run(keras.ops.convert_to_tensor(batch)))
 
 
 def preprocessed_shape(

@@ -1,46 +1,151 @@
-"""Opens what `--data` names: so far the embedded digits, and arrays in memory."""
+"""Opens what `--data` names: the embedded digits, folders of pictures, tables of them, NPZ files; and arrays."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from zoo.data.bad_files import BadFilePolicy
 from zoo.data.examples import ArrayExamples, Examples
-from zoo.errors import DataError, NotFoundError, nearest_names
+from zoo.errors import DataError, NotFoundError, UsageError, nearest_names
+
+if TYPE_CHECKING:
+    from zoo.progress import Progress
+
+_TABLES = (".csv", ".tsv")
 
 
-def open_data(spec: Any) -> Examples:
+def open_data(
+    spec: Any,
+    *,
+    bad_files: Literal["skip", "fail"] = "skip",
+    max_bad: float = 0.01,
+    min_side: int = 1,
+    frames: Literal["first", "error"] = "first",
+    group_by: str | None = None,
+    follow_links: bool = False,
+    near_duplicates: bool = True,
+    progress: Progress | None = None,
+) -> Examples:
     """Returns the examples that `spec` names.
+
+    Picture files are each looked at once, ever: what was seen is remembered in `$ZOO_HOME/contents.sqlite`.
 
     Args:
         spec: `"digits"` (scikit-learn's 1,797 handwritten digits, 8x8 gray), a part of them (`"digits:5-9"`,
-            `"digits:0,2,4-6"`), an array `x`, a pair of arrays `(x, y)`, or examples opened before.
+            `"digits:0,2,4-6"`); a folder with a sub-folder of pictures for each class, or with `train/`, `val/` and
+            `test/` folders of such; a `.csv` file with columns `path,label` and, if you like, `split`; an `.npz` file
+            with arrays `x`, `y` and, if you like, `x_test`, `y_test`; an array `x`, a pair of arrays `(x, y)`, or
+            examples opened before, which come back as they are.
+        bad_files: `skip`: files that cannot be used are passed over, and listed in `bad`; `fail`: refuse them.
+        max_bad: The share (0..1) of files that may be passed over.
+        min_side: Pictures with a shorter side (pixels) than that are bad.
+        frames: Of animations and pictures of several pages: take the `first`; `error`: such files are bad.
+        group_by: What belongs on one side of a split: for a table the name of a column; for an `.npz` file that of an
+            array; for a folder a regular expression that is searched in each path relative to it, whose first group
+            (or all that matched) names the group.
+        follow_links: Follow symbolic links below a folder, out of it too.
+        near_duplicates: Keep pictures that are nearly the same on one side of a split.
+        progress: Told of the files that are looked at.
 
     Raises:
         NotFoundError: There is no such data.
-        DataError: There is, but not in a form that can be used.
+        DataError: There is, but not in a form that can be used, or too much of it is bad.
+        UnsafeFileError: An `.npz` file has pickles, or claims sizes that it cannot have.
+        UsageError: An option that cannot be right.
 
     >>> examples = open_data("digits:5-9")
     >>> len(examples), examples.classes, examples.shape
     (896, ('5', '6', '7', '8', '9'), (8, 8, 1))
     """
-    if isinstance(spec, str):
-        kind, _, part = spec.partition(":")
-        if kind == "digits" and spec in ("digits", f"digits:{part}"):
-            return _digits(spec, part)
-        raise NotFoundError(
-            f"No data named {spec!r}.{nearest_names(spec, ['digits', 'digits:5-9'])} "
-            "Expected digits, or a part of them such as digits:5-9; from Python, arrays (x, y) too."
-        )
+    policy = BadFilePolicy(bad_files, max_bad)
+    _check_options(min_side, frames)
+    if isinstance(spec, str | bytes | os.PathLike):
+        name = os.fsdecode(spec)
+        if isinstance(spec, str) and (name == "digits" or name.startswith("digits:")):
+            _refuse_grouping(group_by, name)
+            return _digits(name, name.partition(":")[2])
+        path = _existing(name)
+        if path.suffix.lower() == ".npz" and not path.is_dir():
+            from zoo.data.npz_examples import NpzExamples
+
+            return NpzExamples(path, name, group_by)
+        return _pictures(name, path, policy, min_side, frames, group_by, follow_links, near_duplicates, progress)
     if hasattr(spec, "read") and hasattr(spec, "ids"):
+        _refuse_grouping(group_by, "examples that are open already")
         return spec  # type: ignore[no-any-return]
+    _refuse_grouping(group_by, "arrays")
     if isinstance(spec, tuple):
         if len(spec) != 2:
             raise DataError(f"Expected a pair of arrays (x, y); got {len(spec)} of them.")
         return ArrayExamples(*spec)
     return ArrayExamples(spec)
+
+
+def _check_options(min_side: int, frames: str) -> None:
+    if min_side < 1:
+        raise UsageError(f"Expected a shortest side of 1 pixel or more; got min_side={min_side}.")
+    if frames not in ("first", "error"):
+        raise UsageError(f"Expected frames 'first' or 'error'; got {frames!r}.")
+
+
+def _refuse_grouping(group_by: str | None, name: str) -> None:
+    if group_by is not None:
+        raise UsageError(f"There are no columns or paths to group {name} by; got group_by={group_by!r}.")
+
+
+def _existing(name: str) -> Path:
+    """Returns the path that is called so.
+
+    Raises:
+        NotFoundError: There is nothing.
+    """
+    expected = (
+        "Expected digits, or a part of them such as digits:5-9; a folder of pictures, a .csv or an .npz file; from "
+        "Python, arrays (x, y) too."
+    )
+    if not name or "\0" in name:
+        raise NotFoundError(f"No data named {name!r}. {expected}")
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~somebody who is not known here
+        path = Path(name)
+    if not path.exists():
+        try:
+            beside = [*(each.name for each in path.parent.iterdir()), "digits", "digits:5-9"]
+        except OSError:
+            beside = ["digits", "digits:5-9"]
+        raise NotFoundError(f"No data named {name!r}.{nearest_names(path.name, beside)} {expected}")
+    return path
+
+
+def _pictures(
+    name: str,
+    path: Path,
+    policy: BadFilePolicy,
+    min_side: int,
+    frames: str,
+    group_by: str | None,
+    follow_links: bool,
+    near_duplicates: bool,
+    progress: Progress | None,
+) -> Examples:
+    from zoo.data.image_folder import list_folder
+    from zoo.data.pictures import PictureRules, open_listing
+    from zoo.data.table import list_table
+
+    if path.is_dir():
+        listing = list_folder(name, str(path), follow_links=follow_links, group_by=group_by)
+    elif path.suffix.lower() in _TABLES:
+        listing = list_table(name, path, group_by=group_by)
+    else:
+        raise DataError(f"Expected a folder of pictures, a .csv or an .npz file; got {path}.")
+    rules = PictureRules(policy, min_side, frames == "error", near_duplicates, follow_links)
+    return open_listing(listing, rules, progress)
 
 
 def _digits(name: str, part: str) -> ArrayExamples:

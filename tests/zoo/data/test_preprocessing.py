@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from zoo.data import ArrayExamples, Ids, Rows
-from zoo.data.preprocessing import Reader, preprocessed_shape, preprocessing_model
+from zoo.data.preprocessing import preprocessed_shape, preprocessing_model
+from zoo.data.reading import Reader
 from zoo.errors import DataError
 from zoo.features.keys import feature_spec
 from zoo.registry import InputSpec

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.data import Ids, Split, open_data, split_examples
-from zoo.data.split import hashed_places
+from zoo.data.split import group_numbers, hashed_places, joined_groups, own_numbers
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -250,3 +250,163 @@ def test_places_are_uniform_and_differ_with_the_salt() -> None:
     # The mean of 4,000 uniform numbers has a standard deviation of 0.0046, their correlation one of 0.016.
     assert places.mean() == pytest.approx(0.5, abs=0.02)
     assert abs(np.corrcoef(places, others)[0, 1]) < 0.07
+
+
+grouped = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 8)), unique_by=lambda each: each[0], max_size=40)
+
+
+def groups_of(contents: Sequence[int], names: Sequence[int]) -> NDArray[np.int64]:
+    """Returns group numbers of these names; below 0 is none."""
+    numbers = group_numbers([str(name) for name in names])
+    return np.where(np.array(names) < 0, own_numbers(identities(contents)), numbers)
+
+
+@patient
+@given(grouped, seeds, st.sampled_from([None, 2]))
+def test_a_group_is_in_one_part_wherever_its_examples_stand(
+    examples: Contents, seed: int, train_per_class: int | None
+) -> None:
+    contents, names = [each for each, _ in examples] + [-1, -2], [name for _, name in examples] + [-1, -1]
+    ids, groups, labels = identities(contents), groups_of(contents, names), classes(contents)
+    try:
+        split = split_examples(ids, labels, seed, groups=groups, train_per_class=train_per_class)
+    except DataError:  # all may be one group
+        return
+    held = [set(groups[rows]) for rows in (split.train, split.validation, split.test)]
+    backwards = split_examples(ids[::-1], labels[::-1], seed, groups=groups[::-1], train_per_class=train_per_class)
+
+    assert not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
+    assert set(len(contents) - 1 - backwards.train) == set(split.train)
+
+
+def test_new_members_move_no_group_and_new_groups_no_other() -> None:
+    before = list(range(600))
+    after = [*before, *range(5000, 5300)]
+    part = [
+        parts(
+            split_examples(
+                ids := identities(each), np.zeros(len(each), np.int64), groups=groups_of(each, [c % 70 for c in each])
+            ),
+            len(ids),
+        )
+        for each in (before, after)
+    ]
+
+    assert np.array_equal(part[0], part[1][:600])
+
+
+@patient
+@given(with_duplicates, seeds)
+def test_examples_each_for_itself_are_split_as_without_groups(contents: list[int], seed: int) -> None:
+    ids, labels = identities(contents), classes(contents)
+    plain = parts(split_examples(ids, labels, seed), len(ids))
+
+    for options in ({"groups": own_numbers(ids)}, {"groups": joined_groups(ids)}, {"parts": np.full(len(ids), -1)}):
+        assert np.array_equal(parts(split_examples(ids, labels, seed, **options), len(ids)), plain)
+
+
+def test_near_duplicates_lie_where_one_of_them_would_alone() -> None:
+    ids, labels = identities(range(300)), np.zeros(300, np.int64)
+    clusters = np.where(np.arange(300) < 200, np.arange(300) // 2, -1)
+    alone, together = (
+        parts(split_examples(ids, labels, groups=groups), 300)
+        for groups in (None, joined_groups(ids, clusters=clusters))
+    )
+
+    assert np.array_equal(together[:200:2], together[1:200:2])
+    assert np.all((together[:200:2] == alone[:200:2]) | (together[:200:2] == alone[1:200:2]))
+    assert np.array_equal(together[200:], alone[200:])
+
+
+@patient
+@given(grouped, st.lists(st.integers(-1, 5), min_size=40, max_size=40), st.randoms())
+def test_joined_groups_join_for_any_reason_and_depend_on_no_order(
+    examples: Contents, clusters: list[int], random: Any
+) -> None:
+    contents, names = [each for each, _ in examples], [name - 2 for _, name in examples]
+    ids, groups, cluster = (
+        identities(contents),
+        groups_of(contents, names),
+        np.array(clusters[: len(contents)], np.int64),
+    )
+    joined = joined_groups(ids, groups, cluster)
+    order = np.array(random.sample(range(len(ids)), len(ids)), np.int64)
+
+    assert np.array_equal(joined_groups(ids[order], groups[order], cluster[order]), joined[order])
+    assert np.array_equal(joined_groups(ids, joined), joined)
+    for numbers in (groups, np.where(cluster < 0, groups, cluster)):
+        for number in np.unique(numbers):
+            assert len(set(joined[numbers == number])) == 1
+    assert set(joined) <= set(groups)
+
+
+def test_every_class_is_in_each_part_where_groups_hold_several_classes() -> None:
+    """Six patients, each with pictures of all three classes: by chance alone a part is often empty."""
+    contents = list(range(60))
+    groups = groups_of(contents, [content // 10 for content in contents])
+    for seed in range(20):
+        split = split_examples(identities(contents), classes(contents), seed, groups=groups)
+        for rows in (split.train, split.validation, split.test):
+            assert set(classes(contents)[rows]) == {0, 1, 2}
+
+
+@patient
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(-1, 2)), min_size=1, max_size=60), seeds)
+def test_parts_that_the_data_gives_are_obeyed(examples: Contents, seed: int) -> None:
+    contents, given_parts = [each for each, _ in examples], np.array([part for _, part in examples], np.int8)
+    ids, labels = identities(contents), classes(contents)
+    try:
+        split = split_examples(ids, labels, seed, parts=given_parts)
+    except DataError:
+        assert not np.any(given_parts <= 0) or not np.all(given_parts >= 0)
+        return
+    part = parts(split, len(contents))
+
+    assert np.array_equal(part[given_parts > 0], given_parts[given_parts > 0])
+    missing = {1, 2} - set(given_parts)
+    # What the data says nothing of follows what it is a copy of; training examples leave for missing parts alone.
+    copied = {content for content, number in zip(contents, given_parts, strict=True) if number > 0}
+    assert all(number in missing for number in part[(given_parts == 0) & (part != 0)])
+    for row, content in enumerate(contents):
+        if content in copied and given_parts[row] == 0:
+            assert part[row] == 0
+        if content in copied and given_parts[row] < 0:
+            assert part[row] > 0
+
+
+def test_missing_parts_are_taken_from_the_training_part() -> None:
+    ids, labels = identities(range(1000)), classes(range(1000))
+    given_parts = np.where(np.arange(1000) < 200, 2, 0).astype(np.int8)
+
+    split = split_examples(ids, labels, parts=given_parts)
+
+    assert np.array_equal(split.test, np.arange(200))
+    # A binomial share of 0.15 of 800 has a standard deviation of 0.0126; five of them.
+    assert len(split.validation) / 800 == pytest.approx(SHARE, abs=0.063)
+    assert len(split.train) + len(split.validation) == 800
+
+
+def test_b17_copies_on_two_sides_stay_where_the_data_says() -> None:
+    contents = [1, 2, 3, 4, 1, 5]
+    given_parts = np.array([0, 0, 0, 1, 2, 2], np.int8)
+
+    split = split_examples(identities(contents), np.array([0, 1, 0, 1, 0, 1]), parts=given_parts)
+
+    assert parts(split, 6).tolist() == given_parts.tolist()
+
+
+def test_training_copies_of_what_is_held_out_do_not_move_to_another_part() -> None:
+    contents = [*range(200), *range(100)]
+    given_parts = np.array([0] * 200 + [2] * 100, np.int8)
+
+    part = parts(split_examples(identities(contents), np.zeros(300, np.int64), parts=given_parts), 300)
+
+    assert np.all(part[:100] == 0)
+    assert 0 < np.sum(part[100:200] == 1) < 100
+
+
+def test_a_near_duplicate_joins_the_users_group_and_never_the_other_way_round() -> None:
+    for content in range(20):
+        ids = identities([content, content + 100])
+        groups = groups_of([content, content + 100], [-1, 7])
+        assert set(joined_groups(ids, groups, np.array([0, 0]))) == set(group_numbers(["7"]))

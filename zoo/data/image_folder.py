@@ -1,0 +1,167 @@
+"""Lists the pictures of a folder with one sub-folder per class, or with train, validation and test folders of such."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from zoo.data.bad_files import BadFile
+from zoo.data.inspecting import claims
+from zoo.data.listing import PARTS, Listing
+from zoo.data.walking import FoundFile, files_under, is_litter
+from zoo.errors import DataError, UsageError
+
+_EXPECTED = (
+    "Expected a folder for each class, as in {0}/cat/1.jpg and {0}/dog/2.jpg (or train/, val/ and test/ folders of "
+    "such); or a table of path,label: a .csv file."
+)
+_LOOKED_AT = 10_000
+
+
+def list_folder(name: str, folder: str, *, follow_links: bool = False, group_by: str | None = None) -> Listing:
+    """Returns the files of an image folder with their classes.
+
+    Args:
+        name: What the user called it.
+        folder: Where it lies.
+        follow_links: Whether symbolic links are followed.
+        group_by: A regular expression that is searched in each path relative to the folder (parts between slashes);
+            its first group, or else all that matched, names the group. A file without a match is in no group.
+
+    Raises:
+        DataError: There are no pictures in it, or none in class folders.
+        UsageError: `group_by` is no regular expression.
+    """
+    pattern = _compiled(group_by)
+    found = list(files_under(folder, follow_links=follow_links))
+    depth = 2 if _has_parts(name, [each.path for each in found if each.status]) else 1
+    listing = Listing(name, str(Path(folder).absolute()))
+    for each in found:
+        _enter(listing, each, depth, pattern)
+    if not listing.paths:
+        raise DataError(_nothing_found(folder, found, follow_links))
+    with_pictures = set(listing.labels)
+    listing.empty = sorted(_class_folders(folder, depth, follow_links) - with_pictures)
+    return listing
+
+
+def _compiled(group_by: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if group_by is None else re.compile(group_by)
+    except re.error as error:
+        raise UsageError(
+            f"Expected a regular expression to group the paths of pictures by; got {group_by!r}: {error}. "
+            "For example '([^/]+)_[0-9]+[.]jpg$'."
+        ) from error
+
+
+def _has_parts(name: str, paths: Sequence[str]) -> bool:
+    """Returns whether the folders at the top are parts (train, test) and not classes.
+
+    Raises:
+        DataError: They are, and cannot be used so.
+    """
+    likely = [path for path in paths if claims(path)] or [path for path in paths if not PurePosixPath(path).suffix]
+    pictures = [path.split("/") for path in likely]
+    tops = {parts[0] for parts in pictures if len(parts) > 1}
+    if not tops or not all(top.lower() in PARTS for top in tops):
+        return False
+    direct = sorted({parts[0] for parts in pictures if len(parts) == 2})
+    if len(direct) == len(tops):
+        raise DataError(
+            f"{name}: the pictures lie directly in {', '.join(f'{top}/' for top in direct)}. "
+            + _EXPECTED.format("train")
+        )
+    if not any(PARTS[top.lower()] == 0 for top in tops):
+        raise DataError(
+            f"{name} has {', '.join(f'{top}/' for top in sorted(tops))} and no train/ folder with pictures."
+        )
+    return True
+
+
+def _enter(listing: Listing, found: FoundFile, depth: int, pattern: re.Pattern[str] | None) -> None:
+    """Enters a file into the list, or into what cannot be used."""
+    if found.status is None:
+        listing.bad.append(BadFile(found.path, found.fault or ""))
+        return
+    parts = found.path.split("/")
+    if depth == 2 and parts[0].lower() not in PARTS:
+        return  # notes beside the parts; with pictures in them it would be a class
+    if len(parts) <= depth:
+        if claims(found.path):
+            listing.bad.append(BadFile(found.path, "it lies in no class folder"))
+        return
+    listing.paths.append(found.path)
+    listing.statuses.append(found.status)
+    listing.labels.append(parts[depth - 1])
+    if depth == 2:
+        listing.parts.append(PARTS[parts[0].lower()])
+    if pattern:
+        match = pattern.search(found.path)
+        listing.groups.append((match[1] if pattern.groups else match[0]) or "" if match else "")
+
+
+def _class_folders(folder: str, depth: int, follow_links: bool) -> set[str]:
+    """Returns the names of all class folders, with pictures or without."""
+    folders = [folder]
+    for level in range(depth):
+        inside = [entry for each in folders for entry in _folders_in(each, follow_links)]
+        folders = [path for path, name in inside if level or depth == 1 or name.lower() in PARTS]
+        names = {name for _, name in inside}
+    return names
+
+
+def _folders_in(folder: str, follow_links: bool) -> list[tuple[str, str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                (entry.path, entry.name)
+                for entry in entries
+                if not is_litter(entry.name) and entry.is_dir(follow_symlinks=follow_links)
+            ]
+    except OSError:
+        return []
+
+
+def _nothing_found(folder: str, found: Sequence[FoundFile], follow_links: bool) -> str:
+    """Returns why there is nothing to use, and what to do."""
+    expected = " " + _EXPECTED.format(folder)
+    direct = [each.path for each in found if each.status and claims(each.path)]
+    if direct:
+        return f"The {len(direct):,} pictures in {folder} (such as {direct[0]}) lie in no class folder." + expected
+    unread = [each for each in found if each.fault]
+    if unread:
+        return f"No images under {folder}: {unread[0].path}: {unread[0].fault}."
+    return no_images(folder, [each.path for each in found], follow_links)
+
+
+def no_images(folder: str, others: Sequence[str], follow_links: bool) -> str:
+    """Returns the message for a folder without pictures.
+
+    Args:
+        folder: Where.
+        others: Paths of files that were seen and are no pictures.
+        follow_links: Whether links were followed.
+    """
+    if others:
+        what = f"{len(others):,} files, none of them a picture, such as {others[0]}"
+    else:
+        what = _hidden_or_links(folder, follow_links) or "it is empty"
+    return f"No images under {folder}: {what}. " + _EXPECTED.format(folder)
+
+
+def _hidden_or_links(folder: str, follow_links: bool) -> str:
+    hidden = links = 0
+    seen = itertools.islice(os.walk(folder), _LOOKED_AT)
+    for path, folders, names in seen:
+        for name in [*folders, *names]:
+            if not follow_links and Path(path, name).is_symlink():
+                links += 1
+            elif is_litter(name):
+                hidden += 1
+    if links:
+        return f"it has {links:,} symbolic links, which are not followed (--follow-links; follow_links=True)"
+    return f"it has hidden files only ({hidden:,})" if hidden else ""

@@ -1,0 +1,158 @@
+"""Reads examples as a model sees them: decoded and preprocessed, in threads, ahead of whoever computes with them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from zoo.compiled import compiled, trace
+from zoo.data.bad_files import BadFile
+from zoo.data.examples import Examples, Rows
+from zoo.data.preprocessing import preprocessing_model
+from zoo.errors import DataError
+from zoo.registry import InputSpec
+
+Change = Callable[[NDArray[np.uint8], bytes], NDArray[np.uint8]]
+
+_AHEAD = 2  # batches that are read before they are asked for
+_PIECE = 64  # examples of an array that are preprocessed at a time
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Preprocessed examples `x` [n, ...] at `rows`, and what could not be read on the way there."""
+
+    rows: Rows
+    x: NDArray[Any]
+    bad: tuple[tuple[int, BadFile], ...] = ()
+
+
+class Reader:
+    """Reads examples as a model sees them: an array-like of preprocessed examples, computed when asked for.
+
+    Args:
+        examples: The examples.
+        spec: What the model wants to see.
+        dtype: What it computes in.
+        change: What makes an augmented version of a decoded picture, given its identity.
+
+    Raises:
+        DataError: The examples cannot be made what the model wants.
+    """
+
+    def __init__(
+        self, examples: Examples, spec: InputSpec | None, dtype: str = "float32", change: Change | None = None
+    ) -> None:
+        self._examples, self._change = examples, change
+        # An augmented picture has a size of its own, which is no longer that of the others.
+        shape = (None, None, *examples.shape[2:]) if change and len(examples.shape) == 3 else examples.shape
+        self._model = preprocessing_model(spec, shape, dtype)
+        self.dtype = np.dtype(dtype)
+        self.shape = (len(examples), *self._model.output_shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, rows: Rows) -> NDArray[Any]:
+        """Returns the preprocessed examples at `rows`, [len(rows), ...]."""
+        pictures = self._decoded(rows)
+        if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
+            return self._preprocessed(np.asarray(pictures))
+        return np.concatenate([self._preprocessed(picture[None]) for picture in pictures])
+
+    def batches(self, rows: Rows, size: int) -> Iterator[Batch]:
+        """Yields the preprocessed examples at `rows` in order, `size` at a time, read ahead by several threads.
+
+        One that cannot be read is left out, and named in its batch. Preprocessed examples of several shapes come in
+        batches of one shape each.
+        """
+        step = 1 if self._examples.paths is not None or self._change else min(size, _PIECE)
+        pieces = [rows[begin : begin + step] for begin in range(0, len(rows), step)]
+        read: list[Batch] = []
+        for piece in _in_order(self._piece, pieces, _AHEAD * -(-size // step)):
+            read.append(piece)
+            if sum(len(each.rows) + len(each.bad) for each in read) >= size:
+                yield from _joined(read)
+                read = []
+        if read:
+            yield from _joined(read)
+
+    def _piece(self, rows: Rows) -> Batch:
+        try:
+            return Batch(rows, self[rows])
+        except DataError as error:
+            if self._examples.paths is None or len(rows) > 1:
+                raise
+            row = int(rows[0])
+            return Batch(rows[:0], np.empty((0, 0)), ((row, BadFile(self._examples.paths[row], str(error))),))
+
+    def _decoded(self, rows: Rows) -> Any:
+        pictures = self._examples.read(rows)
+        if self._change is None:
+            return pictures
+        ids = self._examples.ids[rows]
+        return [self._change(picture, key.tobytes()) for picture, key in zip(pictures, ids, strict=True)]
+
+    def _preprocessed(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if batch.dtype == np.uint8:
+            return np.asarray(self._of_bytes(keras.ops.convert_to_tensor(batch)))
+        batch = batch.astype(self.dtype, copy=False)
+        if batch.dtype.kind == "f" and not np.isfinite(batch).all():
+            # A ReLU would make 0 of it, and nobody would know.
+            raise DataError(f"Data {self._examples.name!r} has values that are not finite (NaN or infinite).")
+        return np.asarray(self._of_numbers(keras.ops.convert_to_tensor(batch)))
+
+    @cached_property
+    def _of_numbers(self) -> Any:
+        return compiled(self._model)
+
+    @cached_property
+    def _of_bytes(self) -> Any:
+        source = self._model.inputs[0]
+        return trace(
+            lambda x: self._model(tf.cast(x, source.dtype), training=False), tf.TensorSpec(source.shape, tf.uint8)
+        )
+
+
+def _in_order(function: Callable[[Rows], Batch], items: Iterable[Rows], ahead: int) -> Iterator[Batch]:
+    """Yields `function` of each item, computed in threads, `ahead` items before they are asked for."""
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="zoo-read") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _joined(pieces: list[Batch]) -> Iterator[Batch]:
+    """Yields pieces as one batch for each run of equal shapes; what was bad goes with the last."""
+    bad = tuple(each for piece in pieces for each in piece.bad)
+    runs: list[list[Batch]] = []
+    for piece in pieces:
+        if not len(piece.rows):
+            continue
+        if runs and runs[-1][0].x.shape[1:] == piece.x.shape[1:]:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    for number, run in enumerate(runs):
+        last = bad if number == len(runs) - 1 else ()
+        yield Batch(np.concatenate([each.rows for each in run]), np.concatenate([each.x for each in run]), last)
+    if not runs:
+        yield Batch(np.empty(0, np.int64), np.empty((0, 0)), bad)
