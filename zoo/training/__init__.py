@@ -1,7 +1,8 @@
 """Training on features, and figures of what was trained."""
 
+from zoo.training.chunks import Part
 from zoo.training.evaluation import Evaluation, evaluate, worst_mistakes
-from zoo.training.fitting import Part, fit, predict
+from zoo.training.fitting import fit, predict
 from zoo.training.history import Epoch, FitSettings, History
 
 __all__ = [

@@ -1,15 +1,14 @@
 """Fits a model on features with whole epochs in compiled code.
 
 A small head costs less than the Python call that would train it, so the loop over mini-batches runs inside the
-compiled function: one call an epoch, or one a chunk where the features are larger than `CHUNK_BYTES`.
+compiled function: one call an epoch, or one a chunk where the features are many.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import keras
@@ -18,26 +17,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
-from zoo.data import Rows
 from zoo.errors import DataError, TrainingError
 from zoo.progress import Progress, Silent
 from zoo.surgery import training_call
+from zoo.training import chunks
+from zoo.training.chunks import Buffer, Chunks, Part
 from zoo.training.history import Epoch, FitSettings, History
 
-CHUNK_BYTES = 512 << 20
 _EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Part:
-    """Part of a labelled set: `x` [n, ...] (an array, or `Features`), `y` int64 [n], and which `rows` of both."""
-
-    x: Any
-    y: NDArray[np.int64]
-    rows: Rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 def fit(
@@ -79,14 +66,14 @@ def fit(
 
 def predict(model: keras.Model, part: Part) -> NDArray[np.float32]:
     """Returns what `model` puts out for the examples of `part`, in inference mode: float32 [n, ...]."""
-    run = compiled(model)
-    batches = [
-        np.asarray(
-            run(tf.convert_to_tensor(part.x[part.rows[begin : begin + _EVALUATION_BATCH]], model.inputs[0].dtype))
-        )
-        for begin in range(0, len(part), _EVALUATION_BATCH)
-    ]
-    return np.concatenate(batches) if batches else np.empty((0, *model.output_shape[1:]), np.float32)
+    run, dtype = compiled(model), model.inputs[0].dtype
+    outputs = []
+    if len(part):
+        for x, _, order in Chunks(replace(part, versions=1), _EVALUATION_BATCH, dtype, whole=False).once():
+            for begin in range(0, len(order), _EVALUATION_BATCH):
+                batch = tf.gather(x, order[begin : begin + _EVALUATION_BATCH])
+                outputs.append(np.asarray(run(tf.cast(batch, dtype))))
+    return np.concatenate(outputs) if outputs else np.empty((0, *model.output_shape[1:]), np.float32)
 
 
 class _Fit:
@@ -98,12 +85,15 @@ class _Fit:
         self._optimizer = keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(model.trainable_variables)
         self._forward = training_call(model)
-        self._chunks = _Chunks(train, settings, model.inputs[0].dtype)
-        self._validation_chunks = _Chunks(validation, settings, model.inputs[0].dtype)
-        x = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
-        chunk = x, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.int32)
-        self._train_chunk = trace(self._loop, *chunk)
-        self._evaluate_chunk = trace(self._evaluation, *chunk)
+        self._dtype = model.inputs[0].dtype
+        unchanged = replace(validation, versions=1)
+        whole = train.bytes + unchanged.bytes <= chunks.WHOLE_BYTES
+        buffers = Buffer(), Buffer()
+        self._chunks = Chunks(train, settings.batch_size, self._dtype, whole=whole, buffers=buffers)
+        self._train_chunk = trace(self._loop, *_specs(model, self._chunks))
+        if len(validation):
+            self._validation_chunks = Chunks(unchanged, _EVALUATION_BATCH, self._dtype, whole=whole, buffers=buffers)
+            self._evaluate_chunk = trace(self._evaluation, *_specs(model, self._validation_chunks))
 
     def run(self, progress: Progress) -> History:
         settings, epochs = self._settings, list[Epoch]()
@@ -133,21 +123,27 @@ class _Fit:
         return History(tuple(epochs), best_epoch, steps, time.perf_counter() - began, stopped)
 
     def _epoch(self, number: int, best_weights: list[NDArray[Any]]) -> Epoch:
-        began, sums, steps = time.perf_counter(), np.zeros(2), 0
-        for x, y, order in self._chunks.epoch(number):
-            loss, hits, bad = (float(value) for value in self._train_chunk(x, y, order))
-            if bad >= 0:
-                what = "A gradient is not finite" if math.isfinite(loss) else f"The loss is {loss}"
-                self._give_up(f"{what} at step {steps + int(bad) + 1} of epoch {number}", best_weights)
-            sums += loss, hits
-            steps += -(-len(order) // self._settings.batch_size)
-        loss, accuracy = (float(value) for value in sums / (len(self._train) * self._settings.passes))
+        began = time.perf_counter()
+        loss, accuracy = self._trained(number, best_weights)
         val_loss, val_accuracy = self._evaluate() if len(self._validation) else (None, None)
         if val_loss is not None and not math.isfinite(val_loss):
             self._give_up(f"The validation loss is {val_loss} after epoch {number}", best_weights)
         if not all(np.isfinite(weight).all() for weight in self._model.get_weights()):
             self._give_up(f"The weights are not finite after epoch {number}", best_weights)
         return Epoch(number, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
+
+    def _trained(self, number: int, best_weights: list[NDArray[Any]]) -> tuple[float, float]:
+        """Takes the steps of an epoch; returns the means of loss and hits."""
+        sums, steps = np.zeros(2), 0
+        for x, y, order in self._chunks.epoch(number, self._settings):
+            loss, hits, bad = (float(value) for value in self._train_chunk(x, y, order))
+            if bad >= 0:
+                what = "A gradient is not finite" if math.isfinite(loss) else f"The loss is {loss}"
+                self._give_up(f"{what} at step {steps + int(bad) + 1} of epoch {number}", best_weights)
+            sums += loss, hits
+            steps += -(-len(order) // self._settings.batch_size)
+        count = len(self._train) * self._settings.passes
+        return float(sums[0] / count), float(sums[1] / count)
 
     def _give_up(self, what: str, best_weights: list[NDArray[Any]]) -> NoReturn:
         self._model.set_weights(best_weights)
@@ -169,7 +165,7 @@ class _Fit:
         size = self._settings.batch_size
         for begin in tf.range(0, tf.shape(order)[0], size):
             rows = order[begin : begin + size]
-            loss, right, count, finite = self._step(tf.gather(x, rows), tf.gather(y, rows))
+            loss, right, count, finite = self._step(tf.cast(tf.gather(x, rows), self._dtype), tf.gather(y, rows))
             total += loss * count
             hits += right
             if not finite:
@@ -191,10 +187,17 @@ class _Fit:
         for begin in tf.range(0, tf.shape(order)[0], _EVALUATION_BATCH):
             rows = order[begin : begin + _EVALUATION_BATCH]
             labels = tf.gather(y, rows)
-            logits = tf.cast(self._model(tf.gather(x, rows), training=False), tf.float32)
+            batch = tf.cast(tf.gather(x, rows), self._dtype)
+            logits = tf.cast(self._model(batch, training=False), tf.float32)
             total += tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             hits += _hits(labels, logits)
         return total, hits
+
+
+def _specs(model: keras.Model, source: Chunks) -> tuple[Any, Any, Any]:
+    """Returns what compiled code takes of `source`."""
+    x = tf.TensorSpec((None, *model.input_shape[1:]), source.dtype)
+    return x, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.int32)
 
 
 def _hits(y: Any, logits: Any) -> Any:
@@ -206,36 +209,3 @@ def _finite(tensors: list[Any]) -> Any:
     values = [getattr(tensor, "values", tensor) for tensor in tensors if tensor is not None]
     # A sum keeps what is not finite, and costs less than a look at each value.
     return tf.math.is_finite(tf.add_n([tf.reduce_sum(tf.cast(value, tf.float32)) for value in values]))
-
-
-class _Chunks:
-    """A part's examples as tensors: all at once where they fit `CHUNK_BYTES`, else piece by piece, shuffled."""
-
-    def __init__(self, part: Part, settings: FitSettings, dtype: str) -> None:
-        self._part, self._settings, self._dtype = part, settings, dtype
-        row_bytes = max(1, int(np.prod(part.x.shape[1:])) * np.dtype(part.x.dtype).itemsize)
-        batches = max(1, CHUNK_BYTES // (row_bytes * settings.batch_size))
-        self._rows = batches * settings.batch_size
-        self._whole = self._load(part.rows) if 0 < len(part) <= self._rows else None
-
-    def once(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Yields (x, y, order): rows `order` of x and y are the part's examples, each once and in order."""
-        return self._pieces(np.arange(len(self._part)))
-
-    def epoch(self, number: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Yields (x, y, order): rows `order` of x and y make the batches of epoch `number`."""
-        count, rng = len(self._part), np.random.default_rng([self._settings.seed, number])
-        passes = range(self._settings.passes)
-        orders = [rng.permutation(count) if self._settings.shuffle else np.arange(count) for _ in passes]
-        return self._pieces(np.concatenate(orders))
-
-    def _pieces(self, order: NDArray[np.int64]) -> Iterator[tuple[Any, Any, Any]]:
-        if self._whole is not None:
-            yield *self._whole, tf.constant(order, tf.int32)
-            return
-        for begin in range(0, len(order), self._rows):
-            chosen = self._part.rows[order[begin : begin + self._rows]]
-            yield *self._load(chosen), tf.range(len(chosen))
-
-    def _load(self, rows: Rows) -> tuple[Any, Any]:
-        return tf.convert_to_tensor(self._part.x[rows], self._dtype), tf.constant(self._part.y[rows], tf.int64)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.errors import DataError, TrainingError, UsageError
-from zoo.training import FitSettings, Part, evaluate, fit, fitting, predict
+from zoo.training import FitSettings, Part, chunks, evaluate, fit, fitting, predict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +54,12 @@ def val_loss_of(model: keras.Model, chosen: Part) -> float:
 def assert_same_weights(one: keras.Model, other: keras.Model, rtol: float = 0.0, atol: float = 0.0) -> None:
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def stream(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
+    """Lets features be read in chunks of so many bytes, few as they are."""
+    monkeypatch.setattr(chunks, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", chunk_bytes)
 
 
 @dataclass
@@ -121,16 +127,14 @@ def test_losses_are_those_of_keras_fit(batch_size: int, hidden: dict[str, str]) 
     assert history.steps == 5 * -(-COUNT // batch_size)
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_pieces_give_the_result_of_the_whole(shuffle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_give_the_result_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = examples()
     validation = part(*examples(30, seed=1))
-    settings = FitSettings(epochs=3, batch_size=8, shuffle=shuffle)
+    settings = FitSettings(epochs=3, batch_size=8, shuffle=False)  # shuffled, chunks have another order
     whole, pieces, source = net(), net(), Spoiling(x)
     expected = fit(whole, part(x, y), validation, settings)
 
-    two_batches = 2 * 8 * WIDTH * 4  # bytes of float32
-    monkeypatch.setattr(fitting, "CHUNK_BYTES", two_batches + 5)
+    stream(monkeypatch, 2 * 8 * WIDTH * 4 + 5)  # two batches of 8
     found = fit(pieces, part(source, y), validation, settings)
 
     assert source.largest == 16
@@ -140,8 +144,63 @@ def test_pieces_give_the_result_of_the_whole(shuffle: bool, monkeypatch: pytest.
     assert_same_weights(whole, pieces, rtol=1e-6, atol=1e-7)
 
 
-def test_a_piece_is_never_less_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "CHUNK_BYTES", 1)
+def test_shuffled_chunks_train_as_well_and_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = examples(400)
+    by_class = np.argsort(y)  # as a folder of pictures has them
+    train, unseen = part(x[by_class], y[by_class]), part(*examples(200, seed=9))
+    settings = FitSettings(epochs=10, batch_size=8, learning_rate=0.01)
+    models = [net() for _ in range(3)]
+    fit(models[0], train, part(x, y, NONE), settings)
+
+    stream(monkeypatch, 10 * 8 * WIDTH * 4)
+    for model in models[1:]:
+        history = fit(model, train, part(x, y, NONE), settings)
+
+    assert history.steps == 10 * 50
+    assert_same_weights(*models[1:])
+    accuracies = [evaluate(np.asarray(tf.nn.softmax(predict(model, unseen))), unseen.y).accuracy for model in models]
+    assert min(accuracies) > 0.85
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.05)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_each_epoch_trains_on_one_version_of_each_example(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = examples()
+    versions = np.concatenate([x, x + 1, x - 1])
+    if streamed:
+        stream(monkeypatch, 2 * 8 * WIDTH * 4)
+    rows = np.arange(0, COUNT, 2)
+    train = Part(versions, y, rows, versions=3)
+    settings = FitSettings(epochs=4, batch_size=8, shuffle=False, seed=2)
+    model, by_hand = net(), net()
+
+    history = fit(model, train, part(x, y, NONE), settings)
+    loss, optimizer = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.optimizers.Adam(0.001)
+    by_hand.compile(optimizer, loss, jit_compile=False)
+    for number in range(1, 5):
+        chosen = rows + train.versions_of(number, 2) * COUNT
+        by_hand.fit(versions[chosen], y[rows], batch_size=8, shuffle=False, verbose=0)
+
+    assert history.steps == 4 * 4
+    assert_same_weights(model, by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_evaluation_sees_the_first_version_only(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = examples()
+    versions = Part(np.concatenate([x, np.full_like(x, np.nan)]), y, np.arange(COUNT), versions=2)
+    if streamed:
+        stream(monkeypatch, 2 * 8 * WIDTH * 4)
+    model = net()
+
+    epoch = fit(model, part(x, y), versions, FitSettings(1)).epochs[0]
+
+    assert epoch.val_loss == pytest.approx(val_loss_of(model, part(x, y)), rel=1e-6)
+    assert np.array_equal(predict(model, versions), predict(model, part(x, y)))
+
+
+def test_a_chunk_is_never_less_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream(monkeypatch, 1)
     source = Spoiling(examples()[0])
 
     history = fit(net(), part(source, examples()[1]), part(*examples(), NONE), FitSettings(2, batch_size=16))
@@ -267,7 +326,7 @@ def test_features_that_are_not_finite_end_training_at_their_step(bad: float, act
 
 
 def test_the_step_is_counted_through_the_pieces_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "CHUNK_BYTES", 2 * 4 * WIDTH * 4)  # two batches of 4
+    stream(monkeypatch, 2 * 4 * WIDTH * 4)  # two batches of 4
     x, y = examples()
     x[22] = np.nan  # in the sixth batch of 4, the second of the third piece
 
@@ -276,7 +335,7 @@ def test_the_step_is_counted_through_the_pieces_of_an_epoch(monkeypatch: pytest.
 
 
 def test_the_best_weights_from_before_the_failure_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "CHUNK_BYTES", 10 * WIDTH * 4)  # a batch of 10: five reads an epoch
+    stream(monkeypatch, 10 * WIDTH * 4)  # a batch of 10: five reads an epoch
     x, y = examples()
     failed, whole = net(), net()
 
