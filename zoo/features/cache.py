@@ -5,22 +5,36 @@ Layout: `$ZOO_HOME/features/<key>/spec.json` and `<sha256>.safetensors` shards b
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from zoo.data import Examples, Ids, Rows, open_data
+from zoo.data import Examples, Rows, open_data
+from zoo.data.augmentation import Augmentation
+from zoo.data.bad_files import BadFile
 from zoo.errors import CutError, DataError, UsageError
-from zoo.features.extraction import extract
+from zoo.features.engines import Engines
+from zoo.features.extraction import Extraction
 from zoo.features.features import Features, FeatureStats
+from zoo.features.filling import Filling
 from zoo.features.folder import FeatureFolder
+from zoo.features.housekeeping import (
+    FeatureEntry,
+    Pruning,
+    ShardFinding,
+    list_features,
+    prune_features,
+    remove_features,
+    verify_features,
+)
 from zoo.features.keys import feature_spec
+from zoo.features.leases import Lease
+from zoo.features.merging import Merged, merge_features
 from zoo.files import zoo_home
 from zoo.progress import Progress, Silent
 from zoo.surgery import Trunk, whole_trunk
@@ -34,8 +48,15 @@ class FeatureCache:
     Args:
         home: The folder that holds `features/`; None: `$ZOO_HOME`.
         dtype: Storage dtype, `float32` or `float16`.
+        engine: Who runs the trunk: `tensorflow`, `onnxruntime`, `openvino` (pip install openvino), or `auto`: the
+            fastest, measured on the first examples. All but TensorFlow are compared with Keras on the first batch.
+        precision: What it computes in: `float32`, or `bfloat16` (OpenVINO, on processors that have it), which is
+            faster, and about 0.6 % off. It is part of the key.
         shard_bytes: A shard is written when it holds this many bytes of features,
         shard_seconds: or when this much time (s) was spent on it: what a kill can cost.
+
+    Raises:
+        UsageError: A setting that cannot be.
 
     >>> import tempfile, numpy, keras
     >>> trunk = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
@@ -50,29 +71,49 @@ class FeatureCache:
         home: str | Path | None = None,
         *,
         dtype: str = "float32",
+        engine: str = "tensorflow",
+        precision: str = "float32",
         shard_bytes: int = 64 << 20,
         shard_seconds: float = 15.0,
     ) -> None:
         if dtype not in _DTYPES:
             raise UsageError(f"Expected a storage dtype of {' or '.join(_DTYPES)}; got {dtype!r}.")
-        self.root = Path(home or zoo_home()).expanduser() / "features"
+        folder = Path(home or zoo_home()).expanduser()
+        self.root = folder / "features"
         self.dtype = dtype
+        self._engines = Engines(engine, precision, folder / "trunks")
         self._shard_bytes = shard_bytes
         self._shard_seconds = shard_seconds
 
-    def features(self, trunk: Trunk | keras.Model, examples: Any, *, progress: Progress | None = None) -> Features:
+    def features(
+        self,
+        trunk: Trunk | keras.Model,
+        examples: Any,
+        *,
+        views: int = 0,
+        augmentation: Augmentation | None = None,
+        augmented: Rows | None = None,
+        progress: Progress | None = None,
+    ) -> Features:
         """Returns the features of `examples`, computing only those that are not kept yet.
 
         Args:
             trunk: Of a `Surgery`, or a Keras model whose own output is wanted.
             examples: What `zoo.open_data` takes.
+            views: How many augmented versions of each picture to have features of, too. Row i of version v (0: the
+                picture itself) is then row `i + v * n` of the result.
+            augmentation: How those are made; None: flipped, cropped and coloured as `zoo.Augmentation()` says.
+            augmented: Which examples have augmented versions; None: all. For the others the picture itself stands in.
             progress: Told about every example computed.
 
         Raises:
-            DataError: Examples do not fit the trunk, or a feature is not finite (after the cast to `dtype`).
+            DataError: Examples do not fit the trunk, or a feature is not finite (after the cast to `dtype`), or more
+                files cannot be read than the examples' policy allows.
             DiskError: A shard cannot be written; those written before stay.
         """
-        (features,) = self.features_of_each([trunk], examples, progress=progress)
+        if views < 0:
+            raise UsageError(f"Expected a number of views of 0 or more; got {views}.")
+        (features,) = self._of_each([trunk], examples, progress, views, augmentation or Augmentation(), augmented)
         return features
 
     def features_of_each(
@@ -85,146 +126,167 @@ class FeatureCache:
             examples: As in `features`.
             progress: As in `features`.
         """
-        began = time.perf_counter()
-        opened = open_data(examples)
-        cuts = [whole_trunk(trunk) if isinstance(trunk, keras.Model) else trunk for trunk in trunks]
-        if any(cut.cuts[0] is not cuts[0].cuts[0] for cut in cuts):
-            raise CutError("Expected cuts of one trunk (Trunk.at) to compute together; got trunks of several models.")
-        deepest = max(cuts, key=lambda cut: cut.depth)
-        digests = deepest.digests()
-        folders = [self._folder(cut, digests, opened) for cut in cuts]
-        computed = [0] * len(cuts)
-        if any(len(self._missing(folder, opened)) for folder in folders):
-            computed = self._fill(cuts, folders, digests, opened, progress or Silent())
-        seconds = time.perf_counter() - began
-        return [_collect(folder, opened, count, seconds) for folder, count in zip(folders, computed, strict=True)]
+        return self._of_each(trunks, examples, progress, 0, Augmentation(), None)
 
     def cached(self, trunk: Trunk, examples: Any) -> int:
         """Returns how many of `examples` have their features here already; computes nothing."""
-        opened = open_data(examples)
-        folder = self._folder(trunk, trunk.digests(), opened, read_only=True)
+        opened = open_data(examples).seen_by(trunk.preprocessing)
+        folder = self._folder(trunk, trunk.digests(), opened)
+        folder.open(read_only=True)
         shard, _ = folder.locate(opened.ids)
         return int((shard >= 0).sum())
 
-    def _folder(
-        self, trunk: Trunk, digests: Sequence[str], examples: Examples, *, read_only: bool = False
-    ) -> FeatureFolder:
-        spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype)
-        folder = FeatureFolder(self.root, spec)
-        folder.open(read_only=read_only)
-        return folder
-
-    def _missing(self, folder: FeatureFolder, examples: Examples) -> Rows:
-        """Returns one row for each identity that `folder` has not."""
-        shard, _ = folder.locate(examples.ids)
-        rows = np.flatnonzero(shard < 0)
-        _, first = np.unique(examples.ids[rows], axis=0, return_index=True)
-        return rows[np.sort(first)]
-
-    def _fill(
+    def _of_each(
         self,
-        trunks: Sequence[Trunk],
-        folders: Sequence[FeatureFolder],
-        digests: Sequence[str],
-        examples: Examples,
-        progress: Progress,
-    ) -> list[int]:
-        """Computes what is missing and returns how many examples that was for each trunk.
+        trunks: Sequence[Trunk | keras.Model],
+        examples: Any,
+        progress: Progress | None,
+        views: int,
+        augmentation: Augmentation,
+        augmented: Rows | None,
+    ) -> list[Features]:
+        began = time.perf_counter()
+        cuts = [whole_trunk(trunk) if isinstance(trunk, keras.Model) else trunk for trunk in trunks]
+        if any(cut.cuts[0] is not cuts[0].cuts[0] for cut in cuts):
+            raise CutError("Expected cuts of one trunk (Trunk.at) to compute together; got trunks of several models.")
+        opened = open_data(examples).seen_by(cuts[0].preprocessing)
+        if not len(opened):
+            raise DataError(f"Data {opened.name!r} has no examples.")
+        digests = max(cuts, key=lambda cut: cut.depth).digests()
+        extraction = Extraction(digests, opened, self._engines)
+        every = np.arange(len(opened))
+        fillings, leases = [], list[Lease]()
+        for view in range(views + 1):
+            made = {"number": view, **augmentation.to_json()} if view else 0
+            folders = [self._folder(cut, digests, opened, made) for cut in cuts]
+            leases += [folder.lease() for folder in folders if folder.path.is_dir()]
+            for folder in folders:
+                folder.open()
+            filling = Filling(
+                extraction, cuts, folders, opened, shard_bytes=self._shard_bytes, shard_seconds=self._shard_seconds,
+                progress=progress or Silent(),
+            )  # fmt: skip
+            rows = every if view == 0 or augmented is None else augmented
+            if any(len(filling.missing(number, rows)) for number in range(len(cuts))):
+                change = functools.partial(_augmented, augmentation, view) if view else None
+                filling.run(rows, digests, self.root, change)
+                leases += [folder.lease() for folder in folders]
+            for folder, computed in zip(folders, filling.computed, strict=True):
+                folder.record_use(len(rows) - computed, computed)
+            fillings.append((folders, filling, rows))
+        seconds = time.perf_counter() - began
+        return [
+            _collect(
+                opened,
+                [(folders[number], filling.computed[number], rows) for folders, filling, rows in fillings],
+                {row: bad for _, filling, _ in fillings for row, bad in filling.bad.items()},
+                seconds,
+                extraction,
+                leases,
+            )
+            for number in range(len(cuts))
+        ]
 
-        Cuts that lack the same examples are computed together, from the deepest whole map that is kept.
+    def entries(self) -> list[FeatureEntry]:
+        """Returns what features are kept, the last used first: whose they are, how large, how often they were found."""
+        return list_features(self.root)
+
+    def verify(self, keys: Sequence[str] = (), *, progress: Progress | None = None) -> list[ShardFinding]:
+        """Returns what reading all shards again tells of each; a damaged one is moved aside, to be computed again.
+
+        Args:
+            keys: Of which features (the beginning of a key is enough); none: of all.
+            progress: Told about every byte.
+
+        Raises:
+            NotFoundError: There are no such features.
         """
-        computed = [0] * len(trunks)
-        deepest = max(range(len(trunks)), key=lambda number: trunks[number].depth)
-        with folders[deepest].lock():
-            groups: dict[bytes, list[int]] = {}
-            rows_of: dict[bytes, Rows] = {}
-            for number, folder in enumerate(folders):
-                folder.open()  # another process may have filled it while this one waited
-                rows = self._missing(folder, examples)
-                if len(rows):
-                    computed[number] = len(rows)
-                    groups.setdefault(rows.tobytes(), []).append(number)
-                    rows_of[rows.tobytes()] = rows
-            progress.start(sum(len(rows) for rows in rows_of.values()), "examples")
-            try:
-                for group, numbers in groups.items():
-                    chosen = [trunks[number] for number in numbers]
-                    targets = [folders[number] for number in numbers]
-                    for part, start, below in self._starts(chosen, digests, examples, rows_of[group]):
-                        self._compute(chosen, targets, examples, part, start, below, progress)
-            finally:
-                progress.close()
-        return computed
+        return verify_features(self.root, keys, progress=progress)
 
-    def _starts(
-        self, trunks: Sequence[Trunk], digests: Sequence[str], examples: Examples, rows: Rows
-    ) -> list[tuple[Rows, int, Features | None]]:
-        """Returns from where to compute which rows: the deepest unit whose whole map is kept, or the examples."""
-        plan: list[tuple[Rows, int, Features | None]] = []
-        shallowest = min(trunks, key=lambda trunk: trunk.depth)
-        for depth in range(shallowest.depth, 0, -1):
-            map_trunk = shallowest.at(depth)
-            if map_trunk.output is shallowest.output or None in map_trunk.output.shape[1:]:
-                continue
-            if map_trunk.output.dtype != "float32":  # what is stored has lost the rest
-                continue
-            folder = FeatureFolder(self.root, feature_spec(map_trunk, digests[depth], examples, "float32"))
-            if not len(rows) or not folder.path.is_dir() or not all(each.starts_from(depth) for each in trunks):
-                continue
-            folder.open()
-            there = folder.locate(examples.ids[rows])[0] >= 0
-            if there.any():
-                below = _collect(folder, examples, 0, 0.0, rows[there])
-                plan.append((rows[there], depth, below))
-                rows = rows[~there]
-        return [*plan, (rows, 0, None)] if len(rows) else plan
+    def prune(
+        self, max_bytes: float | None = None, *, older_than: float | None = None, dry_run: bool = False
+    ) -> Pruning:
+        """Removes the features that were not used for longest, but none in use, and tells which.
 
-    def _compute(
-        self,
-        trunks: Sequence[Trunk],
-        folders: Sequence[FeatureFolder],
-        examples: Examples,
-        rows: Rows,
-        start: int,
-        below: Features | None,
-        progress: Progress,
-    ) -> None:
-        began, kept_rows = time.monotonic(), []
-        kept: list[list[NDArray[Any]]] = [[] for _ in trunks]
-        size = 0
-        for batch_rows, outputs in extract(trunks, examples, rows, start, below):
-            kept_rows.append(batch_rows)
-            for pile, output, trunk in zip(kept, outputs, trunks, strict=True):
-                pile.append(self._stored(output, trunk))
-            size += max(pile[-1].nbytes for pile in kept)
-            if size >= self._shard_bytes or time.monotonic() - began >= self._shard_seconds:
-                self._flush(folders, examples.ids[np.concatenate(kept_rows)], kept)
-                began, size, kept_rows, kept = time.monotonic(), 0, [], [[] for _ in trunks]
-            progress.advance(len(batch_rows))
-        if kept_rows:
-            self._flush(folders, examples.ids[np.concatenate(kept_rows)], kept)
+        Args:
+            max_bytes: Until all that are left have no more bytes than that.
+            older_than: Those that were not used for so many seconds.
+            dry_run: Only tell.
+        """
+        return prune_features(self.root, max_bytes, older_than=older_than, dry_run=dry_run)
 
-    def _stored(self, output: NDArray[Any], trunk: Trunk) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
-            stored = output.astype(self.dtype)
-        if not np.isfinite(stored).all():
-            cause = "overflow float16; keep float32" if np.isfinite(output).all() else "are not finite"
-            raise DataError(f"Features of {trunk.name} at unit {trunk.depth} ({trunk.unit_names[-1]}) {cause}.")
-        return stored
+    def remove(self, keys: Sequence[str], *, dry_run: bool = False) -> Pruning:
+        """Removes features, by the beginnings of their keys, and tells which.
 
-    def _flush(self, folders: Sequence[FeatureFolder], ids: Ids, kept: Sequence[list[NDArray[Any]]]) -> None:
-        versions = {name: version(name) for name in ("zoo-transfer", "keras", "tensorflow", "numpy")}
-        for folder, pile in zip(folders, kept, strict=True):
-            folder.add(ids, np.concatenate(pile), versions)
+        Raises:
+            NotFoundError: There are no such features.
+            BusyError: Somebody uses them.
+        """
+        return remove_features(self.root, keys, dry_run=dry_run)
+
+    def merge(self, other: str | Path, *, dry_run: bool = False) -> list[Merged]:
+        """Takes over the features of another feature cache (its folder, or that of its home), each shard verified."""
+        return merge_features(self.root, Path(other), dry_run=dry_run)
+
+    def _folder(self, trunk: Trunk, digests: Sequence[str], examples: Examples, view: Any = 0) -> FeatureFolder:
+        spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype, self._engines.precision, view)
+        return FeatureFolder(self.root, spec)
+
+
+def _augmented(augmentation: Augmentation, view: int, picture: Any, identity: bytes) -> Any:
+    return augmentation.apply(picture, identity, view)
 
 
 def _collect(
-    folder: FeatureFolder, examples: Examples, misses: int, seconds: float, rows: Rows | None = None
+    examples: Examples,
+    versions: Sequence[tuple[FeatureFolder, int, Rows]],
+    unread: dict[int, BadFile],
+    seconds: float,
+    extraction: Extraction,
+    leases: Sequence[Lease],
 ) -> Features:
-    ids = examples.ids if rows is None else examples.ids[rows]
-    if not len(ids):
-        raise DataError(f"Data {examples.name!r} has no examples.")
-    shard, row = folder.locate(ids)
-    size = len(ids) * int(np.prod(folder.spec.shape)) * np.dtype(folder.spec.dtype).itemsize
-    stats = FeatureStats(len(ids) - misses, misses, seconds, size)
-    return Features([each.features for each in folder.shards], shard, row, stats, folder.spec.key)
+    """Returns the features of several versions of examples, without those that could not be read."""
+    places = [folder.locate(examples.ids) for folder, _, _ in versions]
+    lacking = places[0][0] < 0
+    for (shard, _), (_, _, rows) in zip(places, versions, strict=True):
+        lacking[rows[shard[rows] < 0]] = True
+    kept = np.flatnonzero(~lacking)
+    bad = _judged(examples, np.flatnonzero(lacking), unread)
+    sources = [each.features for folder, _, _ in versions for each in folder.shards]
+    shards, rows_in = [], []
+    begin = 0
+    for (shard, row), (folder, _, rows) in zip(places, versions, strict=True):
+        own = np.isin(kept, rows)
+        shards.append(np.where(own, shard[kept] + begin, places[0][0][kept]))
+        rows_in.append(np.where(own, row[kept], places[0][1][kept]))
+        begin += len(folder.shards)
+    spec = versions[0][0].spec
+    wanted, misses = sum(len(rows) for _, _, rows in versions), sum(computed for _, computed, _ in versions)
+    size = wanted * int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize
+    laps = {name: extraction.laps.seconds.get(name, 0.0) for name in ("starting", "reading", "computing")}
+    stats = FeatureStats(wanted - len(bad) - misses, misses, seconds, size, extraction.engine, **laps)
+    return Features(
+        sources, np.concatenate(shards), np.concatenate(rows_in), stats, spec.key,
+        kept=np.tile(kept, len(versions)), labels=np.tile(examples.labels[kept], len(versions)),
+        classes=examples.classes, bad=(*examples.bad, *bad), leases=leases,
+    )  # fmt: skip
+
+
+def _judged(examples: Examples, rows: Rows, unread: dict[int, BadFile]) -> list[BadFile]:
+    """Returns what could not be read, twins included.
+
+    Raises:
+        DataError: That is all, or more than the examples' policy allows.
+    """
+    if not len(rows):
+        return []
+    reasons = {examples.ids[row].tobytes(): bad.reason for row, bad in unread.items()}
+    paths = examples.paths
+    bad = [
+        BadFile(paths[row] if paths else str(row), reasons.get(examples.ids[row].tobytes(), "it could not be read"))
+        for row in rows.tolist()
+    ]
+    examples.policy.judge([*examples.bad, *bad], len(examples) + len(examples.bad), examples.name)
+    if len(rows) == len(examples):
+        raise DataError(f"No example of {examples.name!r} could be read; the first: {bad[0].path}: {bad[0].reason}")
+    return bad

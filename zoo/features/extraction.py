@@ -1,51 +1,110 @@
-"""Runs examples through a trunk: who computes features when they are not there yet."""
+"""Runs examples through a trunk: what computes features when they are not there yet."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from zoo.compiled import compiled
 from zoo.data import Examples, Rows
-from zoo.data.preprocessing import Reader
-from zoo.errors import TrainingError
+from zoo.data.bad_files import BadFile
+from zoo.data.reading import Batch, Change, Reader
+from zoo.features.engines import Engines
+from zoo.features.engines.engine import Engine
 from zoo.features.features import Features
+from zoo.laps import Laps
 from zoo.surgery import Trunk
 
 BATCH = 64
+_BATCH_BYTES = 32 << 20
 
 
-def extract(
-    trunks: Sequence[Trunk], examples: Examples, rows: Rows, start: int = 0, below: Features | None = None
-) -> Iterator[tuple[Rows, list[NDArray[Any]]]]:
-    """Yields (rows, features of each trunk) batch by batch, in one pass for all trunks.
+@dataclass(frozen=True)
+class Extracted:
+    """The features of one batch: those of each trunk at `rows`, and the rows that could not be read, with reasons."""
+
+    rows: Rows
+    outputs: list[NDArray[Any]]
+    bad: tuple[tuple[int, BadFile], ...]
+
+
+class Extraction:
+    """Runs examples through trunks of one model.
 
     Args:
-        trunks: Trunks of one model, cut at different depths.
+        digests: The digests of the model's units.
         examples: Where examples are read.
-        rows: Which of them.
-        start: From which unit's output to begin (0: from the examples themselves).
-        below: That unit's output for `rows`, where `start` is not 0.
+        engines: Who may run the trunks.
+
+    Attributes:
+        engine: Name of the engine that was chosen last; None before anything is computed.
+        laps: Where the time goes: `starting` an engine, `reading` (waiting for examples), `computing`.
     """
-    run = compiled(keras.Model(trunks[0].cuts[start], [trunk.output for trunk in trunks]))
-    reader = Reader(examples, trunks[0].preprocessing, trunks[0].cuts[0].dtype)
-    for begin in range(0, len(rows), BATCH):
-        chosen = rows[begin : begin + BATCH]
-        batch = reader[chosen] if below is None else below[begin : begin + BATCH]
-        yield chosen, _in_parts(run, tf.cast(batch, trunks[0].cuts[start].dtype))
+
+    def __init__(self, digests: Sequence[str], examples: Examples, engines: Engines) -> None:
+        self._digests, self._examples, self._engines = digests, examples, engines
+        self._running: dict[str, Engine] = {}
+        self.engine: str | None = None
+        self.laps = Laps()
+
+    def run(
+        self,
+        trunks: Sequence[Trunk],
+        rows: Rows,
+        start: int = 0,
+        below: Features | None = None,
+        change: Change | None = None,
+    ) -> Iterator[Extracted]:
+        """Yields the features of the examples at `rows`, batch by batch, in one pass for all trunks.
+
+        Args:
+            trunks: Trunks of the model, cut at different depths.
+            rows: Which examples.
+            start: From which unit's output to begin (0: from the examples themselves).
+            below: That unit's output for `rows`, where `start` is not 0.
+            change: What makes augmented versions of decoded pictures.
+        """
+        left = len(rows)
+        self.laps.end("other")
+        for batch in self._batches(trunks[0], rows, start, below, change):
+            self.laps.end("reading")
+            left -= len(batch.rows) + len(batch.bad)
+            outputs = self._outputs(trunks, start, batch.x, left) if len(batch.rows) else []
+            yield Extracted(batch.rows, outputs, batch.bad)
+            self.laps.end("other")
+
+    def _outputs(self, trunks: Sequence[Trunk], start: int, x: NDArray[Any], left: int) -> list[NDArray[Any]]:
+        wanted = [(self._digests[trunk.depth], trunk.tap) for trunk in trunks]
+        what = json.dumps([self._digests[start], start, wanted, x.shape[1:]])
+        if what in self._running:
+            outputs = self._running[what].run(x)
+            self.laps.end("computing")
+            return outputs
+        model = keras.Model(trunks[0].cuts[start], [trunk.output for trunk in trunks])
+        self._running[what], outputs = self._engines.start(model, what, x, left)
+        self.engine = self._running[what].name
+        self.laps.end("starting")
+        return outputs
+
+    def _batches(
+        self, trunk: Trunk, rows: Rows, start: int, below: Features | None, change: Change | None
+    ) -> Iterator[Batch]:
+        if below is None:
+            reader = Reader(self._examples, trunk.preprocessing, trunk.cuts[0].dtype, change)
+            yield from reader.batches(rows, _size(reader.shape[1:]))
+            return
+        size = _size(below.shape[1:])
+        for begin in range(0, len(rows), size):
+            chosen = slice(begin, begin + size)
+            yield Batch(rows[chosen], below[chosen])
 
 
-def _in_parts(run: Any, batch: Any) -> list[NDArray[Any]]:
-    """Returns each output of `run` for `batch`, computed in halves where memory is short."""
-    try:
-        return [np.asarray(output) for output in keras.tree.flatten(run(batch))]
-    except tf.errors.ResourceExhaustedError as error:
-        if len(batch) == 1:
-            raise TrainingError("Out of memory while computing the features of a single example.") from error
-    halves = [_in_parts(run, half) for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :])]
-    return [np.concatenate(pair) for pair in zip(*halves, strict=True)]
+def _size(example: Sequence[int | None]) -> int:
+    """Returns how many examples of a shape to hold in a batch."""
+    row_bytes = 4 * int(np.prod([size or 256 for size in example]))
+    return max(1, min(BATCH, _BATCH_BYTES // row_bytes))

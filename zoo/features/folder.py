@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Ids, Rows
 from zoo.errors import IntegrityError
+from zoo.features.index import Index
 from zoo.features.keys import FeatureSpec
+from zoo.features.leases import Lease
 from zoo.features.shards import SUFFIX, Shard, Verified, open_shard, write_shard
+from zoo.features.usage import record_use
 from zoo.files import make_folder, remove_leftovers, write_bytes
 
 _log = logging.getLogger("zoo")
 _LOCK_SECONDS = 600
+_READERS = min(4, os.cpu_count() or 1)
 
 
 class FeatureFolder:
@@ -35,23 +40,33 @@ class FeatureFolder:
         self.path = root / spec.key
         self.spec = spec
         self.shards: list[Shard] = []
-        self._index: _Index | None = None
+        self._index: Index | None = None
 
     def open(self, *, read_only: bool = False) -> None:
         """Reads which features are there. Shards that do not match their names are moved aside, or passed over."""
         self.shards, self._index = [], None
         if self.path.is_dir():
             verified = Verified(self.path)
-            for path in sorted(self.path.glob(f"[!.]*{SUFFIX}")):
-                with contextlib.suppress(FileNotFoundError):  # another process moved it aside
-                    self._open_shard(path, verified, read_only)
+            paths = sorted(self.path.glob(f"[!.]*{SUFFIX}"))
+            with ThreadPoolExecutor(_READERS) as pool:  # hashing and reading let go of the interpreter
+                shards = list(pool.map(lambda path: self._opened(path, verified, read_only), paths))
+            self.shards = [shard for shard in shards if shard is not None]
             if self.shards and not read_only:
                 verified.save()
+
+    def lease(self) -> Lease:
+        """Returns what holds these features against removal until it is closed, collected, or the process ends."""
+        return Lease(self.path)
+
+    def record_use(self, hits: int, misses: int) -> None:
+        """Notes that features were asked for: how many were there, and how many not. It never fails."""
+        if self.path.is_dir():
+            record_use(self.path, hits, misses)
 
     def locate(self, ids: Ids) -> tuple[Rows, Rows]:
         """Returns (shard number, row) of each identity, int64 [n] both; -1 where it is not there."""
         if self._index is None:
-            self._index = _Index([shard.keys for shard in self.shards])
+            self._index = Index([shard.keys for shard in self.shards])
         return self._index.locate(ids)
 
     def add(self, keys: Ids, features: NDArray[Any], metadata: dict[str, str]) -> None:
@@ -80,7 +95,9 @@ class FeatureFolder:
         except (OSError, NotImplementedError) as error:
             _log.debug("No lock on %s: %s", self.path, error)
         try:
-            yield
+            with self.lease():
+                self._create()  # it may have been removed while this process waited
+                yield
         finally:
             lock.release()
 
@@ -102,45 +119,19 @@ class FeatureFolder:
         if not (self.path / "spec.json").exists():
             write_bytes(self.path / "spec.json", json.dumps(self.spec.to_json(), indent=2).encode())
 
-    def _open_shard(self, path: Path, verified: Verified, read_only: bool) -> None:
+    def _opened(self, path: Path, verified: Verified, read_only: bool) -> Shard | None:
         try:
             if not verified.check(path):
                 raise IntegrityError(f"{path} does not match its name")
             shard = open_shard(path)
             if shard.features.shape[1:] != self.spec.shape or shard.features.dtype != self.spec.dtype:
                 raise IntegrityError(f"{path} holds features of another shape")
+        except FileNotFoundError:
+            return None  # another process moved it aside
         except IntegrityError as error:
             _log.warning("Damaged shard, its features will be computed again: %s", error)
             if not read_only:
                 with contextlib.suppress(OSError):  # on a disk that cannot be written it is passed over
                     path.replace(path.with_suffix(".corrupt"))
-            return
-        self.shards.append(shard)
-
-
-class _Index:
-    """Finds rows by identity in several arrays of keys at once; the first of several equal keys wins."""
-
-    def __init__(self, keys: Sequence[Ids]) -> None:
-        self._keys = _sortable(np.concatenate([np.empty((0, 32), np.uint8), *keys]))
-        self._order = np.argsort(self._keys, kind="stable")
-        self._sorted = self._keys[self._order]
-        counts = [len(each) for each in keys]
-        self._shard = np.repeat(np.arange(len(counts)), counts)
-        self._row = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
-
-    def locate(self, ids: Ids) -> tuple[Rows, Rows]:
-        wanted = _sortable(ids)
-        place = np.searchsorted(self._sorted, wanted)
-        found = np.zeros(len(wanted), bool)
-        inside = place < len(self._sorted)
-        found[inside] = self._sorted[place[inside]] == wanted[inside]
-        shard, row = np.full(len(wanted), -1), np.full(len(wanted), -1)
-        at = self._order[place[found]]
-        shard[found], row[found] = self._shard[at], self._row[at]
-        return shard, row
-
-
-def _sortable(ids: Ids) -> NDArray[np.bytes_]:
-    """Returns identities as 32-byte strings, which NumPy sorts and compares whole."""
-    return np.ascontiguousarray(ids).view("S32").reshape(len(ids))
+            return None
+        return shard

@@ -35,7 +35,7 @@ class FeatureSpec:
         dtype: Storage dtype.
         input_shape: Shape of a preprocessed example.
         preprocessing: How examples are decoded and made what the model wants to see.
-        view: 0, or the number of the augmented version.
+        view: 0, or the number of the augmented version and how it was made.
         precision: What the trunk computed in.
         format: Version of the folder's format.
     """
@@ -49,7 +49,7 @@ class FeatureSpec:
     dtype: str
     input_shape: tuple[int | None, ...]
     preprocessing: Mapping[str, Any]
-    view: int = 0
+    view: int | Mapping[str, Any] = 0
     precision: str = "float32"
     format: int = FORMAT
 
@@ -67,8 +67,24 @@ class FeatureSpec:
         return record
 
 
-def feature_spec(trunk: Trunk, digest: str, examples: Examples, dtype: str) -> FeatureSpec:
-    """Returns what the features of `examples` are, put out by `trunk` (whose last digest is `digest`)."""
+def feature_spec(
+    trunk: Trunk,
+    digest: str,
+    examples: Examples,
+    dtype: str,
+    precision: str = "float32",
+    view: int | Mapping[str, Any] = 0,
+) -> FeatureSpec:
+    """Returns what the features of `examples` are, put out by `trunk` (whose last digest is `digest`).
+
+    Args:
+        trunk: What puts them out.
+        digest: Of its units.
+        examples: Whose features they are.
+        dtype: Storage dtype.
+        precision: What the engine computes a float32 trunk in.
+        view: Which augmented version of the examples.
+    """
     spec = trunk.preprocessing.applied() if trunk.preprocessing else None  # what is done counts, not who said so
     input_shape = preprocessed_shape(spec, examples.shape, trunk.cuts[0].shape[1:])
     shape = trunk.output_shape(input_shape)
@@ -87,5 +103,6 @@ def feature_spec(trunk: Trunk, digest: str, examples: Examples, dtype: str) -> F
         dtype=dtype,
         input_shape=input_shape,
         preprocessing={"input": dataclasses.asdict(spec) if spec else None, "decoding": examples.decoding},
-        precision=str(trunk.output.dtype),
+        view=view,
+        precision=precision if precision != "float32" else str(trunk.output.dtype),
     )

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,36 +77,69 @@ def open_shard(path: Path) -> Shard:
     Raises:
         IntegrityError: It is no shard: cut short, or with another layout.
     """
-    size = path.stat().st_size
+    layout = shard_layout(path)
     with path.open("rb") as file:
+        file.seek(layout.keys.offset)
+        keys = np.fromfile(file, np.uint8, math.prod(layout.keys.shape))
+    if keys.size != math.prod(layout.keys.shape):
+        raise IntegrityError(f"{path} was cut short while it was read.")
+    return Shard(path, keys.reshape(layout.keys.shape), layout.features)
+
+
+@dataclass(frozen=True)
+class ShardLayout:
+    """Where the tensors of a shard lie in its file, and what its writer said of it."""
+
+    keys: Stored
+    features: Stored
+    metadata: dict[str, str]
+
+
+def shard_layout(path: Path) -> ShardLayout:
+    """Returns what the header of the shard at `path` says; nothing else of it is read.
+
+    Raises:
+        IntegrityError: It is no shard: cut short, or with another layout.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        size = status.st_size
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
             raise IntegrityError(f"{path} is no safetensors file: its header would have {length} of {size} bytes.")
         try:
             header = json.loads(file.read(length))
-            keys, features = (_stored(path, header[name], 8 + length, size) for name in ("keys", "features"))
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            keys, features = (_stored(path, header[name], 8 + length, status) for name in ("keys", "features"))
+            metadata = {str(name): str(text) for name, text in header.get("__metadata__", {}).items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise IntegrityError(f"{path} is no shard of features: {error!r}.") from error
-    if keys.dtype != np.uint8 or keys.shape[1:] != (32,) or keys.shape[0] != features.shape[0]:
+    if keys.dtype != np.uint8 or keys.shape[1:] != (32,) or keys.shape[:1] != features.shape[:1]:
         raise IntegrityError(f"{path}: expected keys uint8 [n, 32] and features [n, ...].")
-    return Shard(path, np.array(keys.array), features)
+    return ShardLayout(keys, features, metadata)
 
 
-def _stored(path: Path, entry: dict[str, Any], start: int, size: int) -> Stored:
+def _stored(path: Path, entry: dict[str, Any], start: int, status: os.stat_result) -> Stored:
+    size = status.st_size
     dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
     if any(not isinstance(number, int) or number < 0 for number in (*shape, begin, end)):
         raise ValueError("negative sizes")
     if end - begin != dtype.itemsize * math.prod(shape) or start + end > size:
         raise ValueError(f"{size} bytes are too few for a tensor {list(shape)} that ends at {start + end}")
-    return Stored(path, dtype, start + begin, shape, (*_stamp(path), path.stat().st_ino))
+    return Stored(path, dtype, start + begin, shape, (size, status.st_mtime_ns, status.st_ino))
 
 
 @functools.lru_cache(maxsize=_MOST_MAPPED)
 def _mapped(stored: Stored) -> NDArray[Any]:
     if not math.prod(stored.shape):
         return np.empty(stored.shape, stored.dtype)
-    return np.memmap(stored.path, stored.dtype, mode="r", offset=stored.offset, shape=stored.shape)
+    try:
+        return np.memmap(stored.path, stored.dtype, mode="r", offset=stored.offset, shape=stored.shape)
+    except (FileNotFoundError, ValueError) as error:
+        raise IntegrityError(
+            f"Features were removed or cut short while they were in use: {stored.path}. "
+            "Ask for them again: what is missing is computed anew."
+        ) from error
 
 
 class Verified:
@@ -116,7 +150,7 @@ class Verified:
         self._known: dict[str, list[int]] = {}
         try:
             known = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return
         self._known = known if isinstance(known, dict) else {}
 
@@ -133,6 +167,10 @@ class Verified:
     def add(self, path: Path) -> None:
         """Remembers a shard that this process has just written."""
         self._known[path.name] = _stamp(path)
+
+    def forget(self, path: Path) -> None:
+        """Has the shard read again before it is trusted."""
+        self._known.pop(path.name, None)
 
     def save(self) -> None:
         """Writes what is known; losing it costs only time."""

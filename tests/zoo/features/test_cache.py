@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ import numpy as np
 import pytest
 from keras import layers
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.numpy import load_file
 
 from zoo.data import ArrayExamples, open_data
+from zoo.data.augmentation import Augmentation
 from zoo.errors import CutError, DataError, DiskError, UsageError
 from zoo.features import FeatureCache
 from zoo.features import extraction as extraction_module
@@ -59,9 +62,11 @@ class Counting(ArrayExamples):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.reads = 0
+        self._lock = threading.Lock()
 
     def read(self, rows: Any) -> NDArray[Any]:
-        self.reads += len(rows)
+        with self._lock:  # several threads read
+            self.reads += len(rows)
         return super().read(rows)
 
 
@@ -505,3 +510,90 @@ def test_large_whole_numbers_go_in_as_they_are(cache: FeatureCache) -> None:
     rows = np.array([[2**24], [2**24 + 1]])
     expected = model.get_layer("embed").get_weights()[0][[0, 1]]
     np.testing.assert_allclose(cache.features(model, rows), expected, rtol=1e-6)
+
+
+class TestViews:
+    """Augmented versions of pictures have features of their own, always the same ones."""
+
+    def test_each_version_is_what_its_augmented_pictures_give(self, cache: FeatureCache) -> None:
+        x, augmentation = pictures(20), Augmentation(seed=3)
+        features = cache.features(trunk_of(), x, views=2, augmentation=augmentation)
+        assert features.shape == (60, 4)
+        examples = open_data(x)
+        for view in range(3):
+            varied = [augmentation.apply(each, key.tobytes(), view) for each, key in zip(x, examples.ids, strict=True)]
+            for row in (0, 13):
+                alone = FeatureCache(cache.root / "other").features(trunk_of(), varied[row][None])
+                np.testing.assert_allclose(features[view * 20 + row], alone[0], rtol=1e-5)
+        np.testing.assert_array_equal(features.labels, np.tile(examples.labels, 3))
+        np.testing.assert_array_equal(features.kept, np.tile(np.arange(20), 3))
+
+    def test_versions_are_kept_and_another_seed_is_another(self, cache: FeatureCache) -> None:
+        x = pictures(20)
+        assert cache.features(trunk_of(), x).stats.misses == 20
+        assert cache.features(trunk_of(), x, views=2).stats.misses == 40
+        more = cache.features(trunk_of(), x, views=3)
+        assert (more.stats.hits, more.stats.misses) == (60, 20)
+        assert cache.features(trunk_of(), x, views=1, augmentation=Augmentation(seed=1)).stats.misses == 20
+
+    def test_only_training_examples_have_versions(self, cache: FeatureCache) -> None:
+        x, training = pictures(20), np.array([1, 5, 6])
+        features = cache.features(trunk_of(), x, views=1, augmented=training)
+        assert features.stats.misses == 20 + 3
+        plain, varied = features[:20], features[20:]
+        others = np.setdiff1d(np.arange(20), training)
+        np.testing.assert_array_equal(varied[others], plain[others])
+        assert not np.isclose(varied[training], plain[training]).all(axis=1).any()
+
+    def test_rows_of_numbers_have_none(self, cache: FeatureCache) -> None:
+        model = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
+        with pytest.raises(DataError, match="[Pp]icture"):
+            cache.features(model, np.eye(8), views=1)
+
+
+class TestPictureFiles:
+    """Files that change under the cache's feet."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for number, picture in enumerate(pictures(12)):
+            path = tmp_path / "data" / f"class{number % 2}" / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture[..., 0]).save(path)
+        return tmp_path / "data"
+
+    def test_b16_of_an_added_picture_alone_features_are_computed(self, cache: FeatureCache, folder: Path) -> None:
+        assert cache.features(trunk_of(), folder).stats.misses == 12
+        Image.fromarray(pictures(1, seed=9)[0, ..., 0]).save(folder / "class0" / "new.png")
+        grown = cache.features(trunk_of(), folder)
+        assert (grown.stats.hits, grown.stats.misses) == (12, 1)
+
+    def test_moved_and_renamed_pictures_compute_nothing(self, cache: FeatureCache, folder: Path) -> None:
+        cache.features(trunk_of(), folder)
+        folder.rename(folder.with_name("other"))
+        (folder.with_name("other") / "class0" / "00.png").rename(folder.with_name("other") / "class0" / "zz.bin")
+        assert cache.features(trunk_of(), folder.with_name("other")).stats.misses == 0
+
+    def test_b15_what_changed_since_it_was_listed_is_passed_over(self, cache: FeatureCache, folder: Path) -> None:
+        """No features are mixed up: those of the new picture are never kept under the old one's name."""
+        examples = open_data(folder, max_bad=0.2, near_duplicates=False)
+        assert examples.paths is not None
+        expected = np.asarray(FeatureCache(cache.root / "other").features(trunk_of(), examples))
+        (folder / examples.paths[2]).unlink()
+        Image.fromarray(pictures(1, seed=9)[0, ..., 0]).save(folder / examples.paths[5])
+        features = cache.features(trunk_of(), examples)
+        assert features.kept.tolist() == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+        assert [each.path for each in features.bad] == [examples.paths[2], examples.paths[5]]
+        np.testing.assert_allclose(features, expected[features.kept], rtol=1e-6)
+        np.testing.assert_array_equal(features.labels, examples.labels[features.kept])
+        again = cache.features(trunk_of(), open_data(folder))
+        assert (again.stats.hits, again.stats.misses, len(again)) == (10, 1, 11)
+
+    def test_b04_too_many_that_cannot_be_read_are_an_error(self, cache: FeatureCache, folder: Path) -> None:
+        examples = open_data(folder)
+        assert examples.paths is not None
+        (folder / examples.paths[0]).unlink()
+        with pytest.raises(DataError, match="1 of 12 files"):
+            cache.features(trunk_of(), examples)
+        with pytest.raises(DataError, match=r"--max-bad|max_bad"):
+            cache.features(trunk_of(), examples)

@@ -1,0 +1,50 @@
+"""`zoo cache`: sizes and ages as people write them, and what each command ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from zoo.cli.caching import Age, Size
+from zoo.cli.main import cli
+
+from zoo.features.folder import FeatureFolder
+from zoo.features.keys import FeatureSpec
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("500MB", 5e8), ("10GB", 1e10), ("1.5e9", 1.5e9), ("1KiB", 1024), ("7", 7), ("2t", 2e12)]
+)
+def test_sizes(text: str, count: float) -> None:
+    assert Size().convert(text, None, None) == count
+    assert Age().convert("30d", None, None) == 30 * 86_400
+
+
+def test_the_commands(home: Path) -> None:
+    spec = FeatureSpec("net", 2, "conv", "d", "avg", (4,), "float32", (10,), {"input": None})
+    folder = FeatureFolder(home / "features", spec)
+    folder.add(np.zeros((3, 32), np.uint8), np.zeros((3, 4), np.float32), {})
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["cache", *arguments])
+        return result.exit_code, result.stdout
+
+    assert json.loads(run("list", "--json")[1])[0]["key"] == spec.key
+    assert spec.key[:12] in run("list")[1]
+    assert spec.key in run("show", spec.key[:5])[1]
+    assert run("show", "zz")[0] == 3
+    assert run("verify") == (0, "1 shard, 1 whole\n")
+    with folder.lease():
+        assert run("rm", spec.key)[0] == 7
+        assert json.loads(run("prune", "--max-bytes", "0", "--json")[1])["in_use"][0]["key"] == spec.key
+    assert run("prune", "--max-bytes", "ten")[0] == 2
+    assert run("rm")[0] == 2
+    (path,) = folder.path.glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run("verify")[0] == 4
+    assert run("merge", str(home / "nothing"))[0] == 3
+    assert run("rm", "--all")[0] == 0
+    assert not folder.path.exists()
