@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
-from zoo.cli.options import Count, Widths, as_json
+from zoo.cli.options import DATA_OPTIONS, Count, Widths, as_json, data_options, engine_options
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
@@ -126,7 +126,12 @@ def _marked(unit: Any) -> Any:
 
 @click.command()
 @click.argument("name", default="letters-cnn")
-@click.option("--data", default="digits", show_default=True, help="digits, or a part of them such as digits:5-9.")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="A folder with a sub-folder for each class, a .csv of path,label, an .npz, or digits.",
+)
 @click.option(
     "--reuse",
     default="all",
@@ -162,6 +167,16 @@ def _marked(unit: Any) -> Any:
 @click.option("--train-batchnorm", is_flag=True, help="Let BatchNormalization above the frozen units update.")
 @click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="Train on at most N examples a class.")
 @click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="V",
+    help="Train on V augmented versions (flip, crop, colour) of each picture too; their features are kept.",
+)
+@engine_options
+@data_options
+@click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of split, weights and order."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/ and the data's name]")
@@ -173,13 +188,16 @@ def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scrat
     """Make a model for your own data out of the pretrained model NAME (letters-cnn)."""
     find_loadable(name)
     began = time.perf_counter()
+    about_data = {key: options.pop(key) for key in DATA_OPTIONS}
     if only_plan:
-        with quiet_tensorflow():
-            plan = zoo.plan(name, data, **options, compare_scratch=compare_scratch)
+        with quiet_tensorflow(), Bar() as bar:
+            examples = zoo.open_data(data, progress=bar, **about_data)
+            plan = zoo.plan(name, examples, **options, compare_scratch=compare_scratch)
         show_json(dataclasses.asdict(plan)) if as_json else _show_plan(plan)
         return
     with quiet_tensorflow(), Bar() as bar:
-        run = zoo.transfer(name, data, **options, compare_scratch=compare_scratch, progress=bar)
+        examples = zoo.open_data(data, progress=bar, **about_data)
+        run = zoo.transfer(name, examples, **options, compare_scratch=compare_scratch, progress=bar)
     if as_json:
         show_json(run.record)
         return
@@ -193,6 +211,8 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
         ("model", f"{record['model']} for {record['data']}: {reused}"),
         ("test accuracy", f"{run.accuracy:.4f}  ({record['metrics']['test']['count']} examples)"),
     ]
+    for warning in record["warnings"]:
+        say(f"Warning: {warning}")
     if record["scratch"]:
         scratch = record["scratch"]["metrics"]["test"]["accuracy"]
         pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))

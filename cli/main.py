@@ -13,8 +13,11 @@ from typing import Any
 
 import click
 from zoo.cli.adding import add
+from zoo.cli.caching import cache
+from zoo.cli.checking import check
 from zoo.cli.commands import layers, list_, predict, runs, show, transfer
 from zoo.cli.converting import convert, export
+from zoo.cli.extracting import features
 from zoo.cli.keeping import gc, pull, rm, verify, where
 from zoo.cli.output import plain_lines, say
 
@@ -75,7 +78,25 @@ def cli(debug: bool) -> None:
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
-for command in (list_, show, layers, pull, add, where, verify, rm, gc, transfer, predict, runs, export, convert):
+for command in (
+    list_,
+    show,
+    layers,
+    pull,
+    add,
+    where,
+    verify,
+    rm,
+    gc,
+    check,
+    features,
+    cache,
+    transfer,
+    predict,
+    runs,
+    export,
+    convert,
+):
     cli.add_command(command)
 
 

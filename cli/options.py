@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DATA_OPTIONS = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
@@ -15,6 +20,69 @@ lock_timeout = click.option(
     metavar="SECONDS",
     help="Wait so long for another process at the same model.  [default: as long as it runs]",
 )
+
+_engine = click.option(
+    "--engine", type=click.Choice(["auto", "tensorflow", "onnxruntime", "openvino"]), default="tensorflow",
+    show_default=True, help="Who runs the frozen units; auto: the fastest, measured on the first examples.",
+)  # fmt: skip
+_precision = click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    help="What it computes in; bfloat16 needs openvino and a processor that has it.",
+)  # fmt: skip
+
+
+def data_options(command: Command) -> Command:
+    """Returns the command with the options of all that opens data."""
+    options = [
+        click.option(
+            "--bad-files", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
+            help="What to do with files that cannot be used.",
+        ),
+        click.option(
+            "--max-bad", type=Share(), default="1%", show_default=True, metavar="SHARE",
+            help="With skip: end with exit code 8 where more than this share of the files is bad.",
+        ),
+        click.option(
+            "--min-side", type=click.IntRange(1), default=1, show_default=True, metavar="PIXELS",
+            help="Pictures with a side below this count as bad.",
+        ),
+        click.option(
+            "--frames", type=click.Choice(["first", "error"]), default="first", show_default=True,
+            help="Of a file with several frames: take the first, or count it as bad.",
+        ),
+        click.option("--group-by", metavar="WHAT", help="Keep what is equal in this on one side of a split."),
+        click.option("--follow-links", is_flag=True, help="Follow symbolic links inside the folder."),
+        click.option(
+            "--near-duplicates/--no-near-duplicates", default=True, show_default=True,
+            help="Look for pictures that are nearly the same, and keep them on one side of a split.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def engine_options(command: Command) -> Command:
+    """Returns the command with the options of who runs the frozen units, and how precisely."""
+    return _engine(_precision(command))
+
+
+class Share(click.ParamType[float]):
+    """A share of 0 to 1, also in percent, as in 5%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Returns the share."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"expected a share such as 5% or 0.05; got {value!r}", param, ctx)
+        return share
 
 
 class Widths(click.ParamType[tuple[int, ...]]):

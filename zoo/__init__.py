@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.adding import Added, add
     from zoo.data import open_data
+    from zoo.data.augmentation import Augmentation
+    from zoo.data.checking import DataCheck, check_data
     from zoo.exporting import Exported, convert
-    from zoo.features import FeatureCache
+    from zoo.extracting import extract_features, save_features
+    from zoo.features import FeatureCache, Features
     from zoo.loading import load_model
     from zoo.pipeline import plan, transfer
     from zoo.recording import OutputFinding, verify_outputs
@@ -40,8 +43,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Added": "zoo.adding",
     "Artifact": "zoo.store",
+    "Augmentation": "zoo.data.augmentation",
+    "DataCheck": "zoo.data.checking",
     "Exported": "zoo.exporting",
     "FeatureCache": "zoo.features",
+    "Features": "zoo.features",
     "Finding": "zoo.store",
     "Head": "zoo.surgery",
     "InputSpec": "zoo.registry",
@@ -52,9 +58,11 @@ _HOMES = {
     "Run": "zoo.runs",
     "Surgery": "zoo.surgery",
     "add": "zoo.adding",
+    "check_data": "zoo.data.checking",
     "collect_garbage": "zoo.store",
     "convert": "zoo.exporting",
     "export": "zoo.runs",
+    "extract_features": "zoo.extracting",
     "find_entry": "zoo.registry",
     "list_models": "zoo.registry",
     "list_runs": "zoo.runs",
@@ -68,6 +76,7 @@ _HOMES = {
     "pulled_models": "zoo.store",
     "pulled_names": "zoo.store",
     "remove": "zoo.store",
+    "save_features": "zoo.extracting",
     "split_units": "zoo.surgery",
     "transfer": "zoo.pipeline",
     "verify": "zoo.store",
@@ -77,8 +86,11 @@ _HOMES = {
 __all__ = [
     "Added",
     "Artifact",
+    "Augmentation",
+    "DataCheck",
     "Exported",
     "FeatureCache",
+    "Features",
     "Finding",
     "Head",
     "InputSpec",
@@ -89,9 +101,11 @@ __all__ = [
     "Run",
     "Surgery",
     "add",
+    "check_data",
     "collect_garbage",
     "convert",
     "export",
+    "extract_features",
     "find_entry",
     "list_models",
     "list_runs",
@@ -105,6 +119,7 @@ __all__ = [
     "pulled_models",
     "pulled_names",
     "remove",
+    "save_features",
     "split_units",
     "transfer",
     "verify",

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +19,13 @@ import keras
 import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
-from zoo.data.preprocessing import Reader, preprocess, preprocessed_shape
-from zoo.errors import CutError, DataError, IntegrityError
+from zoo.data.checking import data_warnings
+from zoo.data.preprocessing import preprocess, preprocessed_shape
+from zoo.data.reading import Reader
+from zoo.errors import CutError, DataError, IntegrityError, UsageError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
+from zoo.laps import Laps
 from zoo.loading.building import without_memory
 from zoo.progress import Progress, Silent
 from zoo.registry import InputSpec
@@ -32,7 +37,7 @@ from zoo.runs.run import Run
 from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
 from zoo.training import FitSettings, Part, fit, predict
 
-_PARITY_EXAMPLES = 64
+_PARITY_EXAMPLES = 8
 _PARITY_LIMIT = 1e-3
 
 
@@ -76,10 +81,10 @@ def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **optio
     >>> plan("letters-cnn", "digits", reuse=3, freeze=2).parameters["new"]
     970
     """
-    home = options.pop("home", None)
+    kept = {name: options.pop(name) for name in ("home", "engine", "precision") if name in options}
     for only_when_run in ("compare_scratch", "progress"):
         options.pop(only_when_run, None)
-    return _describe(_prepare(model, data, **options, fetch=False), FeatureCache(home))
+    return _describe(_prepare(model, data, **options, fetch=False), FeatureCache(**kept))
 
 
 def transfer(
@@ -97,6 +102,9 @@ def transfer(
     train_batchnorm: bool = False,
     train_per_class: int | None = None,
     seed: int = 0,
+    views: int = 0,
+    engine: str = "tensorflow",
+    precision: str = "float32",
     compare_scratch: bool = False,
     out: str | Path | None = None,
     home: str | Path | None = None,
@@ -108,7 +116,9 @@ def transfer(
 
     Args:
         model: A name in the registry, or a built Keras model.
-        data: What `zoo.open_data` takes: `"digits"`, `"digits:5-9"`, arrays `(x, y)`.
+        data: What `zoo.open_data` takes: a folder with a sub-folder for each class, a `.csv`, an `.npz`, `"digits"`,
+            arrays `(x, y)`; or what it returns, where something is to be said of the data, such as how many bad files
+            are passed over.
         reuse: Keep the lowest N units: a number, `"all"` but the classifier, a layer's name, or a pattern of names.
         freeze: Freeze the lowest K of those; None: all of them. 0: train everything.
         hidden: Widths of new hidden layers below the new output layer.
@@ -120,6 +130,9 @@ def transfer(
         train_batchnorm: Whether BatchNormalization above the frozen units updates its statistics.
         train_per_class: Train on at most so many examples of each class.
         seed: Of the split, the new weights and the order of the examples.
+        views: Have features of so many augmented versions of each training picture, too; an epoch takes one of each.
+        engine: Who runs the frozen part: `tensorflow`, `onnxruntime`, `openvino`, or `auto` (see `FeatureCache`).
+        precision: What it computes in: `float32` or `bfloat16`.
         compare_scratch: Also train the same shape from random weights on the same examples.
         out: Folder of the run; None: `runs/` and the data's name. Where it exists, `-2` is added.
         home: Where features are kept; None: `$ZOO_HOME`.
@@ -146,18 +159,26 @@ def transfer(
     True
     >>> folder.cleanup()
     """
+    laps = Laps()
     job = _prepare(
         model, data, reuse=reuse, freeze=freeze, hidden=hidden, pool=pool, epochs=epochs, batch_size=batch_size,
         lr=lr, patience=patience, train_batchnorm=train_batchnorm, train_per_class=train_per_class, seed=seed,
-        allow_nonfinite=allow_nonfinite, out=out, preprocessing=preprocessing, progress=progress,
+        views=views, allow_nonfinite=allow_nonfinite, out=out, preprocessing=preprocessing, progress=progress,
+        laps=laps,
     )  # fmt: skip
+    cache = FeatureCache(home, engine=engine, precision=precision)
     progress = progress or Silent()
     with new_run_folder(job.out) as folder:
-        features = _features(job, FeatureCache(home), progress)
+        features = _features(job, cache, progress)
+        job = _with_features(job, features)
+        laps.end("features")
         training = _train(job, job.surgery, features, job.settings.fit, progress)
+        laps.end("training")
         scratch = _train_scratch(job, progress) if compare_scratch else None
-        parity = _save_model(job, folder / "model.keras", features)
-        outcome = Outcome(*_feature_figures(features), training, scratch, parity)
+        laps.end("scratch")
+        parity = _save_model(job, folder / "model.keras", features, precision)
+        laps.end("save")
+        outcome = Outcome(*_feature_figures(features), training, scratch, parity, laps.seconds)
         with disk_errors(job.out):
             write_run(folder, job, outcome)
             return Run(publish(folder, job.out))
@@ -176,25 +197,39 @@ def _prepare(
     seed: int = 0,
     hidden: int | Sequence[int] = (),
     progress: Progress | None = None,
+    laps: Laps | None = None,
     fetch: bool = True,
     **options: Any,
 ) -> Job:
+    laps = laps or Laps()
     seed = operator.index(seed)
     fitting = FitSettings(epochs, batch_size, lr, patience, seed)
     widths = (hidden,) if isinstance(hidden, int) else hidden
     settings = Settings(hidden=tuple(operator.index(width) for width in widths), seed=seed, fit=fitting, **options)
-    examples, split = _split(open_data(data), settings)
+    examples, split = _split(open_data(data, progress=progress), settings)
+    laps.end("data")
     if isinstance(model, str):
         reused = reused_by_name(model, preprocessing, settings, progress, fetch=fetch)
     else:
         reused = reused_in_memory(model, preprocessing, examples, settings)
     surgery = _cut(reused, settings, len(examples.classes))
     spec = reused.origin.spec
+    examples = examples.seen_by(spec)
     _refuse_unsavable(surgery)
+    if settings.views and surgery.trunk is None:
+        raise UsageError("Expected --views with frozen units, whose features they are; nothing is frozen: --freeze 1.")
     _check_range(examples, spec)
     preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
-    folder = Path(out) if out else Path("runs") / (re.sub(r"[^\w.-]+", "-", examples.name).strip("-.") or "data")
-    return Job(reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing)
+    folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
+    warnings = data_warnings(examples, split)
+    laps.end("build")
+    return Job(reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing, warnings)
+
+
+def _plain_name(data: str) -> str:
+    """Returns what a run on this data is called: as the folder or file is, without what a path could be upset by."""
+    last = Path(data).resolve().name if data.startswith(".") or "/" in data or os.sep in data else data
+    return re.sub(r"[^\w.-]+", "-", last.removesuffix(".csv").removesuffix(".npz")).strip("-.") or "data"
 
 
 def _cut(reused: Reused, settings: Settings, classes: int) -> Surgery:
@@ -211,7 +246,10 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
     """Returns the examples that some part of the split uses, and the split of those."""
     if len(examples.classes) < 2:
         raise DataError(f"Data {examples.name!r} has {len(examples.classes)} class; a classifier needs two or more.")
-    split = split_examples(examples.ids, examples.labels, settings.seed, train_per_class=settings.train_per_class)
+    split = split_examples(
+        examples.ids, examples.labels, settings.seed, train_per_class=settings.train_per_class, parts=examples.parts,
+        groups=examples.groups,
+    )  # fmt: skip
     if not len(split.test):
         raise DataError(f"Data {examples.name!r} has no class with two different examples; none is left to test on.")
     parts = split.train, split.validation, split.test
@@ -244,7 +282,23 @@ def _features(job: Job, cache: FeatureCache, progress: Progress) -> Features | R
     """Returns what the trainable part is fed with: features, or the examples themselves where nothing is frozen."""
     if job.surgery.trunk is None:
         return _reader(job)
-    return cache.features(job.surgery.trunk, job.examples, progress=progress)
+    return cache.features(
+        job.surgery.trunk, job.examples, views=job.settings.views, augmentation=job.settings.augmentation,
+        augmented=job.split.train, progress=progress,
+    )  # fmt: skip
+
+
+def _with_features(job: Job, x: Features | Reader) -> Job:
+    """Returns the job without the examples that turned out not to be readable."""
+    if not isinstance(x, Features):
+        return job
+    kept = x.kept[: len(x) // (job.settings.views + 1)]
+    if len(kept) == len(job.examples):
+        return job
+    parts = [np.flatnonzero(np.isin(kept, part)) for part in (job.split.train, job.split.validation, job.split.test)]
+    return dataclasses.replace(
+        job, examples=SomeExamples(job.examples, kept), split=Split(*parts), unread=x.bad[len(job.examples.bad) :]
+    )
 
 
 def _train(job: Job, surgery: Surgery, x: Any, settings: FitSettings, progress: Progress) -> Training:
@@ -268,7 +322,7 @@ def _feature_figures(x: Features | Reader) -> tuple[FeatureStats, str | None]:
     return (x.stats, x.key) if isinstance(x, Features) else (FeatureStats(0, 0, 0.0, 0), None)
 
 
-def _save_model(job: Job, path: Path, x: Features | Reader) -> tuple[float, int]:
+def _save_model(job: Job, path: Path, x: Features | Reader, precision: str) -> tuple[float, int]:
     """Saves the model that takes examples as the user has them; returns its parity with what was trained.
 
     Raises:
@@ -277,7 +331,9 @@ def _save_model(job: Job, path: Path, x: Features | Reader) -> tuple[float, int]
     with disk_errors(job.out):
         _deployable(job).save(path)
     parity, count = _parity(job, keras.models.load_model(path, compile=False, safe_mode=True), x)
-    precise = all(weight.dtype in ("float32", "float64") for weight in job.surgery.stitch().weights)
+    precise = precision == "float32" and all(
+        weight.dtype in ("float32", "float64") for weight in job.surgery.stitch().weights
+    )
     limit = _PARITY_LIMIT if precise else 20 * _PARITY_LIMIT
     if not parity <= limit:
         raise IntegrityError(
@@ -306,10 +362,11 @@ def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
     """Returns the largest difference between `model` on raw examples and what was trained, and on how many."""
     rows = job.split.test[:_PARITY_EXAMPLES]
     expected = predict(job.surgery.trainable, Part(x, job.examples.labels, rows))
-    pictures = [np.asarray(picture, _input_dtype(job))[None] for picture in job.examples.read(rows)]
-    if len({picture.shape for picture in pictures}) == 1:
-        pictures = [np.concatenate(pictures)]
-    found = np.concatenate([np.asarray(model(picture, training=False)) for picture in pictures])
+    pictures = job.examples.read(rows)
+    same = len({picture.shape for picture in pictures}) == 1
+    batches = [np.stack(list(pictures))] if same else [picture[None] for picture in pictures]
+    dtype = _input_dtype(job)
+    found = np.concatenate([np.asarray(model(batch.astype(dtype), training=False)) for batch in batches])
     return float(np.abs(found - expected).max()), len(rows)
 
 
@@ -333,7 +390,7 @@ def _refuse_unsavable(surgery: Surgery) -> None:
 
 def _check_range(examples: Examples, spec: InputSpec | None) -> None:
     """Refuses pictures that were scaled already."""
-    if spec is None or len(examples.shape) != 3:
+    if spec is None or len(examples.shape) != 3 or examples.paths is not None:  # files hold 0 to 255
         return
     sample = np.concatenate([np.ravel(picture) for picture in examples.read(np.arange(min(64, len(examples))))])
     if sample.dtype.kind == "f" and 0 < sample.max() <= 1 and sample.min() >= -1:

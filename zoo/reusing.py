@@ -66,6 +66,8 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Exam
 
 
 def _are_pictures(examples: Examples) -> bool:
+    if examples.paths is not None:
+        return True
     return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
 
 

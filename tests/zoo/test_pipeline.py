@@ -415,3 +415,85 @@ def test_the_plan_of_a_model_for_any_size_counts_the_examples_own() -> None:
     with pytest.warns(UserWarning, match="as they are"):
         run = zoo.transfer(net, "digits:0-1", reuse=2, freeze=1, epochs=1)
     assert run.record["features"]["bytes"] == plan.feature_bytes
+
+
+class TestPictureFolders:
+    """Folders of pictures, as most users have their data."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Digits as files: forty each of 0, 1 and 7."""
+        digits = zoo.open_data("digits:0,1,7")
+        for row in np.concatenate([np.flatnonzero(digits.labels == label)[:40] for label in range(3)]):
+            path = tmp_path / "flowers" / digits.classes[digits.labels[row]] / f"{row}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(digits.read(np.array([row]))[0][..., 0]).resize((40, 40)).save(path)
+        return tmp_path / "flowers"
+
+    def test_a_folder_becomes_a_run(self, folder: Path) -> None:
+        run = zoo.transfer(data=folder, epochs=60)
+        assert run.path == Path("runs/flowers")
+        assert run.classes == ("0", "1", "7")
+        assert run.accuracy > 0.8  # guessing: 0.33
+        assert run.predict(folder / "7")[0].label in run.classes
+        assert set(run.record["timings"]) == {"data", "build", "features", "training", "scratch", "save"}
+        assert run.record["features"]["engine"] == "tensorflow"
+
+    def test_moved_and_renamed_files_change_nothing(self, folder: Path) -> None:
+        first = zoo.transfer(data=folder, **QUICK)
+        moved = folder.rename(folder.with_name("moved"))
+        for number, path in enumerate(sorted((moved / "0").iterdir())):
+            path.rename(path.with_name(f"another name {number}.JPG"))
+        second = zoo.transfer(data=moved, **QUICK)
+        assert second.record["features"]["misses"] == 0
+        assert second.record["split"] == first.record["split"]
+        confusions = [run.record["metrics"]["test"]["confusion"] for run in (first, second)]
+        assert confusions[0] == confusions[1]
+
+    def test_the_folders_own_parts_are_obeyed(self, folder: Path) -> None:
+        parts = folder.with_name("parts")
+        for path in sorted(folder.rglob("*.png")):
+            part = "test" if int(path.stem) % 5 == 0 else "train"
+            target = parts / part / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        run = zoo.transfer(data=parts, epochs=2)
+        assert run.record["examples"]["test"] == len(list((parts / "test").rglob("*.png")))
+
+    def test_bad_files_are_listed_and_warned_of(self, folder: Path) -> None:
+        (folder / "0" / "broken.jpg").write_bytes(b"no picture")
+        run = zoo.transfer(data=zoo.open_data(folder, max_bad=0.05), epochs=1)
+        (line,) = (run.path / "bad_files.jsonl").read_text().splitlines()
+        assert json.loads(line)["path"].endswith("broken.jpg")
+        assert run.record["bad_files"] == 1
+        assert any("broken.jpg" in each or "1 file" in each for each in run.record["warnings"])
+        assert "broken.jpg" in run.report.read_text() or "1 file" in run.report.read_text()
+
+    def test_b15_what_vanishes_before_it_is_computed_is_left_out(self, folder: Path) -> None:
+        examples = zoo.open_data(folder, max_bad=0.05)
+        assert examples.paths is not None
+        (folder / examples.paths[5]).unlink()
+        run = zoo.transfer(data=examples, epochs=1)
+        assert sum(run.record["examples"].values()) == len(examples) - 1
+        assert run.record["bad_files"] == 1
+
+    def test_views_are_trained_on_and_kept(self, folder: Path) -> None:
+        run = zoo.transfer(data=folder, views=2, epochs=3)
+        training = run.record["examples"]["train"]
+        assert run.record["features"]["misses"] == sum(run.record["examples"].values()) + 2 * training
+        assert run.record["settings"]["views"] == 2
+        again = zoo.transfer(data=folder, views=2, epochs=3)
+        assert again.record["features"]["misses"] == 0
+        assert again.record["metrics"] == run.record["metrics"]
+
+    def test_views_want_something_frozen(self, folder: Path) -> None:
+        with pytest.raises(UsageError, match="--views"):
+            zoo.transfer(data=folder, freeze=0, views=1)
+
+    def test_another_engine_gives_the_same_model(self, folder: Path, tmp_path: Path) -> None:
+        plain = zoo.transfer(data=folder, **QUICK)
+        other = zoo.transfer(data=folder, engine="onnxruntime", home=tmp_path / "other", **QUICK)
+        assert other.record["features"]["engine"] == "onnxruntime"
+        assert other.record["metrics"]["test"]["loss"] == pytest.approx(
+            plain.record["metrics"]["test"]["loss"], rel=1e-3
+        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +46,7 @@ class Outcome:
         training: Of tail and head.
         scratch: Of the rival with random weights, where one was asked for.
         parity: Largest difference between the saved model and what was trained, and on how many test examples.
+        timings: Seconds that each step took.
     """
 
     features: FeatureStats
@@ -51,6 +54,7 @@ class Outcome:
     training: Training
     scratch: Training | None
     parity: tuple[float, int]
+    timings: Mapping[str, float]
 
 
 def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
@@ -61,7 +65,8 @@ def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
     write_csv(folder / "history.csv", *_table(outcome.training.history))
     if outcome.scratch:
         write_csv(folder / "history_scratch.csv", *_table(outcome.scratch.history))
-    write_bytes(folder / "bad_files.jsonl", b"")  # arrays have none
+    lines = (json.dumps(dataclasses.asdict(each)) + "\n" for each in job.bad)
+    write_bytes(folder / "bad_files.jsonl", "".join(lines).encode())
     record = _record(job, outcome, test)
     record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir()))
     write_json(folder / "run.json", record)
@@ -104,6 +109,8 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
         "classes": list(job.examples.classes),
         "parameters": surgery.parameters(),
         "examples": job.counts(),
+        "bad_files": len(job.bad),
+        "warnings": list(job.warnings),
         "split": {"seed": job.settings.seed, "digests": _split_digests(job)},
         "features": {**dataclasses.asdict(outcome.features), "key": outcome.feature_key},
         "training": _training_record(outcome.training),
@@ -115,6 +122,7 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
         },
         "parity": {"largest_difference": outcome.parity[0], "examples": outcome.parity[1]},
         "scratch": _scratch_record(job, outcome),
+        "timings": dict(outcome.timings),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("zoo-transfer", "keras", "tensorflow", "numpy")},
@@ -129,6 +137,7 @@ def _input_record(job: Job) -> dict[str, Any]:
         "shape": list(shape),
         # What picture files are decoded to; files are no use to a model of numbers that were not 0..255.
         "decoded": {1: "gray", 3: "RGB"}.get(shape[-1] or 0) if pictures else None,
+        "decoding": job.examples.decoding,
         "preprocessing": dataclasses.asdict(job.origin.spec.applied()) if job.origin.spec else None,
     }
 

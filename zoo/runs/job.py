@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data import Examples, Split
+from zoo.data.augmentation import Augmentation
+from zoo.data.bad_files import BadFile
 from zoo.errors import UsageError
 from zoo.registry import InputSpec
 from zoo.surgery import Depth, Head, Pool, Surgery
@@ -29,12 +31,20 @@ class Settings:
     train_batchnorm: bool = False
     train_per_class: int | None = None
     seed: int = 0
+    views: int = 0
     allow_nonfinite: bool = False
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"Expected a seed of 0 to {2**31 - 1}; got {self.seed}.")
+        if self.views < 0:
+            raise UsageError(f"Expected a number of views of 0 or more; got {self.views}.")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How training pictures are varied, where `views` are wanted."""
+        return Augmentation(seed=self.seed)
 
     def head(self, classes: int) -> Head:
         """Returns the head that they ask for."""
@@ -64,6 +74,8 @@ class Job:
         settings: What was asked for.
         out: The folder of the run, if it is free.
         missing: Files of the model that must be fetched first: it has no weights yet, and can only be looked at.
+        warnings: What is odd about the data.
+        unread: Examples that turned out not to be readable only when they were to be decoded.
     """
 
     origin: Origin
@@ -74,10 +86,18 @@ class Job:
     settings: Settings
     out: Path
     missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unread: tuple[BadFile, ...] = ()
+
+    @property
+    def bad(self) -> tuple[BadFile, ...]:
+        """All that was passed over."""
+        return (*self.examples.bad, *self.unread)
 
     def part(self, name: str, x: Any) -> Part:
-        """Returns the part `train`, `validation` or `test`, as rows of `x`."""
-        return Part(x, self.examples.labels, getattr(self.split, name))
+        """Returns the part `train`, `validation` or `test`, as rows of `x`; training examples with all their views."""
+        versions = self.settings.views + 1 if name == "train" and self.surgery.trunk else 1
+        return Part(x, self.examples.labels, getattr(self.split, name), versions)
 
     def counts(self) -> dict[str, int]:
         """Returns the number of examples in each part."""

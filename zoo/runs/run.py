@@ -146,7 +146,7 @@ class Run:
         return predictions
 
     def _of_picture(self, file: Path) -> NDArray[np.float32]:
-        from zoo.data.decode import decode_picture
+        from zoo.data.decode import REDUCED_STILL, decode_picture
 
         color = self.record["input"]["decoded"]
         if color not in ("gray", "RGB"):
@@ -154,7 +154,9 @@ class Run:
                 f"{self.path} was trained on rows {self.record['input']['shape']}, not on pictures: pass arrays from "
                 "Python (zoo.open_run(path).predict(rows))."
             )
-        row: NDArray[np.float32] = self._probabilities(decode_picture(file, color)[None])[0]
+        reduced = self.record["input"].get("decoding", {}).get("jpeg_at_least")
+        at_least = (reduced[0] // REDUCED_STILL, reduced[1] // REDUCED_STILL) if reduced else None
+        row: NDArray[np.float32] = self._probabilities(decode_picture(file, color, at_least)[None])[0]
         return row
 
     def _probabilities(self, x: NDArray[Any]) -> NDArray[np.float32]:
