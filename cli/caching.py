@@ -69,21 +69,24 @@ def cache() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List what is kept, what was used last first."""
-    from zoo.features.housekeeping import list_features
+    from zoo.features.housekeeping import list_features, list_trunks
 
-    entries = list_features(_root())
+    entries, trunks = list_features(_root()), list_trunks(_root())
     if as_json:
         show_json([_row(entry) for entry in entries])
         return
     if not entries:
         say("The feature cache is empty.")
-        return
-    show_table(
-        ["key", "model", "unit/tap", "rows", "size", "dtype", "hits", "last use", "in use"],
-        [_cells(entry) for entry in entries],
-        right={"rows", "size", "hits"},
-    )
-    click.echo(f"{counted(len(entries), 'key')}, {size(sum(entry.bytes for entry in entries))} in {_root()}")
+    else:
+        show_table(
+            ["key", "model", "unit/tap", "rows", "size", "dtype", "hits", "last use", "in use"],
+            [_cells(entry) for entry in entries],
+            right={"rows", "size", "hits"},
+        )
+        click.echo(f"{counted(len(entries), 'key')}, {size(sum(entry.bytes for entry in entries))} in {_root()}")
+    if trunks:
+        room = size(sum(trunk.bytes for trunk in trunks))
+        click.echo(f"{counted(len(trunks), 'converted trunk')}, {room} in {trunks[0].paths[0].parent}")
 
 
 def _cells(entry: FeatureEntry) -> list[str]:
@@ -130,7 +133,10 @@ def show(key: str, as_json: bool) -> None:
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @as_json
 def verify(keys: Sequence[str], as_json: bool) -> None:
-    """Read every byte again, of all keys or of KEY, and move damaged shards aside. Ends with 4 where there is any."""
+    """Read every byte again, of all keys or of KEY, and move damaged files aside. Ends with 4 where there is any.
+
+    Without KEY, converted trunks are read, too.
+    """
     from zoo.features.housekeeping import verify_features
 
     with Bar("verifying") as bar:
@@ -142,11 +148,11 @@ def verify(keys: Sequence[str], as_json: bool) -> None:
     else:
         for each in bad:
             click.echo(f"{each.key[:12]}  {size(each.bytes)}  damaged, moved to {each.moved_to}")
-        click.echo(f"{counted(len(findings), 'shard')}, {number(len(findings) - len(bad))} whole")
+        click.echo(f"{counted(len(findings), 'file')}, {number(len(findings) - len(bad))} whole")
     if bad:
         raise IntegrityError(
-            f"Damaged: {len(bad)} of {len(findings)} shards, moved aside. Their features are computed again when "
-            "they are next asked for; zoo cache prune removes what was moved aside."
+            f"Damaged: {len(bad)} of {len(findings)} files, moved aside. What was in them is computed again when it is "
+            "next asked for; zoo cache prune removes what was moved aside."
         )
 
 
@@ -156,7 +162,10 @@ def verify(keys: Sequence[str], as_json: bool) -> None:
 @dry_run
 @as_json
 def prune(max_bytes: float | None, older_than: float | None, dry_run: bool, as_json: bool) -> None:
-    """Remove what is of no use, and what was not used for longest; never what a running process uses."""
+    """Remove what is of no use, and what was not used for longest; never what a running process uses.
+
+    Converted trunks count, and go, like features.
+    """
     from zoo.features.housekeeping import prune_features
 
     _show(prune_features(_root(), max_bytes, older_than=older_than, dry_run=dry_run), dry_run, as_json)
@@ -168,7 +177,7 @@ def prune(max_bytes: float | None, older_than: float | None, dry_run: bool, as_j
 @dry_run
 @as_json
 def rm(keys: Sequence[str], everything: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove features; they are computed again when they are next asked for."""
+    """Remove features; they are computed again when they are next asked for. Converted trunks stay: zoo cache prune."""
     from zoo.features.housekeeping import remove_features
 
     if everything == bool(keys):

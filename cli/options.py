@@ -50,7 +50,11 @@ def data_options(command: Command) -> Command:
             "--frames", type=click.Choice(["first", "error"]), default="first", show_default=True,
             help="Of a file with several frames: take the first, or count it as bad.",
         ),
-        click.option("--group-by", metavar="WHAT", help="Keep what is equal in this on one side of a split."),
+        click.option(
+            "--group-by", metavar="WHAT",
+            help="Keep on one side of a split what is equal in this: a column of a .csv, an array of an .npz, or what a "
+                 "regular expression finds in the paths of a folder.",
+        ),
         click.option("--follow-links", is_flag=True, help="Follow symbolic links inside the folder."),
         click.option(
             "--near-duplicates/--no-near-duplicates", default=True, show_default=True,

@@ -12,7 +12,7 @@ from zoo.cli.caching import Age, Size
 from zoo.cli.main import cli
 
 from zoo.features.folder import FeatureFolder
-from zoo.features.keys import FeatureSpec
+from zoo.features.spec import FeatureSpec
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_commands(home: Path) -> None:
     assert spec.key[:12] in run("list")[1]
     assert spec.key in run("show", spec.key[:5])[1]
     assert run("show", "zz")[0] == 3
-    assert run("verify") == (0, "1 shard, 1 whole\n")
+    assert run("verify") == (0, "1 file, 1 whole\n")
     with folder.lease():
         assert run("rm", spec.key)[0] == 7
         assert json.loads(run("prune", "--max-bytes", "0", "--json")[1])["in_use"][0]["key"] == spec.key

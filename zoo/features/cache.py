@@ -16,13 +16,13 @@ import numpy as np
 
 from zoo.data import Examples, Rows, open_data
 from zoo.data.augmentation import Augmentation
-from zoo.data.bad_files import BadFile
 from zoo.errors import CutError, DataError, UsageError
 from zoo.features.engines import Engines
 from zoo.features.extraction import Extraction
-from zoo.features.features import Features, FeatureStats
+from zoo.features.features import Features
 from zoo.features.filling import Filling
 from zoo.features.folder import FeatureFolder
+from zoo.features.gathering import Version, gathered
 from zoo.features.housekeeping import (
     FeatureEntry,
     Pruning,
@@ -33,7 +33,6 @@ from zoo.features.housekeeping import (
     verify_features,
 )
 from zoo.features.keys import feature_spec
-from zoo.features.leases import Lease
 from zoo.features.merging import Merged, merge_features
 from zoo.files import zoo_home
 from zoo.progress import Progress, Silent
@@ -155,37 +154,44 @@ class FeatureCache:
         digests = max(cuts, key=lambda cut: cut.depth).digests()
         extraction = Extraction(digests, opened, self._engines)
         every = np.arange(len(opened))
-        fillings, leases = [], list[Lease]()
-        for view in range(views + 1):
-            made = {"number": view, **augmentation.to_json()} if view else 0
-            folders = [self._folder(cut, digests, opened, made) for cut in cuts]
-            leases += [folder.lease() for folder in folders if folder.path.is_dir()]
-            for folder in folders:
-                folder.open()
-            filling = Filling(
-                extraction, cuts, folders, opened, shard_bytes=self._shard_bytes, shard_seconds=self._shard_seconds,
-                progress=progress or Silent(),
-            )  # fmt: skip
-            rows = every if view == 0 or augmented is None else augmented
-            if any(len(filling.missing(number, rows)) for number in range(len(cuts))):
-                change = functools.partial(_augmented, augmentation, view) if view else None
-                filling.run(rows, digests, self.root, change)
-                leases += [folder.lease() for folder in folders]
-            for folder, computed in zip(folders, filling.computed, strict=True):
-                folder.record_use(len(rows) - computed, computed)
-            fillings.append((folders, filling, rows))
-        seconds = time.perf_counter() - began
-        return [
-            _collect(
-                opened,
-                [(folders[number], filling.computed[number], rows) for folders, filling, rows in fillings],
-                {row: bad for _, filling, _ in fillings for row, bad in filling.bad.items()},
-                seconds,
-                extraction,
-                leases,
+        versions = [
+            self._version(
+                cuts, digests, opened, extraction, every if view == 0 or augmented is None else augmented,
+                (view, augmentation), progress or Silent(),
             )
-            for number in range(len(cuts))
-        ]
+            for view in range(views + 1)
+        ]  # fmt: skip
+        seconds = time.perf_counter() - began
+        return [gathered(opened, versions, number, seconds, extraction) for number in range(len(cuts))]
+
+    def _version(
+        self,
+        cuts: Sequence[Trunk],
+        digests: Sequence[str],
+        examples: Examples,
+        extraction: Extraction,
+        rows: Rows,
+        view: tuple[int, Augmentation],
+        progress: Progress,
+    ) -> Version:
+        """Returns one version of the examples at `rows`, after what was missing of its features is computed."""
+        number, augmentation = view
+        made = {"number": number, **augmentation.to_json()} if number else 0
+        folders = [self._folder(cut, digests, examples, made) for cut in cuts]
+        leases = [folder.lease() for folder in folders if folder.path.is_dir()]
+        for folder in folders:
+            folder.open()
+        filling = Filling(
+            extraction, cuts, folders, examples, shard_bytes=self._shard_bytes, shard_seconds=self._shard_seconds,
+            progress=progress,
+        )  # fmt: skip
+        if any(len(filling.missing(each, rows)) for each in range(len(cuts))):
+            leases += [folder.lease() for folder in folders]
+            change = functools.partial(_augmented, augmentation, number) if number else None
+            filling.run(rows, digests, self.root, change)
+        for folder, computed in zip(folders, filling.computed, strict=True):
+            folder.record_use(len(rows) - computed, computed)
+        return Version(folders, filling.computed, filling.bad, rows, leases)
 
     def entries(self) -> list[FeatureEntry]:
         """Returns what features are kept, the last used first: whose they are, how large, how often they were found."""
@@ -235,58 +241,3 @@ class FeatureCache:
 
 def _augmented(augmentation: Augmentation, view: int, picture: Any, identity: bytes) -> Any:
     return augmentation.apply(picture, identity, view)
-
-
-def _collect(
-    examples: Examples,
-    versions: Sequence[tuple[FeatureFolder, int, Rows]],
-    unread: dict[int, BadFile],
-    seconds: float,
-    extraction: Extraction,
-    leases: Sequence[Lease],
-) -> Features:
-    """Returns the features of several versions of examples, without those that could not be read."""
-    places = [folder.locate(examples.ids) for folder, _, _ in versions]
-    lacking = places[0][0] < 0
-    for (shard, _), (_, _, rows) in zip(places, versions, strict=True):
-        lacking[rows[shard[rows] < 0]] = True
-    kept = np.flatnonzero(~lacking)
-    bad = _judged(examples, np.flatnonzero(lacking), unread)
-    sources = [each.features for folder, _, _ in versions for each in folder.shards]
-    shards, rows_in = [], []
-    begin = 0
-    for (shard, row), (folder, _, rows) in zip(places, versions, strict=True):
-        own = np.isin(kept, rows)
-        shards.append(np.where(own, shard[kept] + begin, places[0][0][kept]))
-        rows_in.append(np.where(own, row[kept], places[0][1][kept]))
-        begin += len(folder.shards)
-    spec = versions[0][0].spec
-    wanted, misses = sum(len(rows) for _, _, rows in versions), sum(computed for _, computed, _ in versions)
-    size = wanted * int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize
-    laps = {name: extraction.laps.seconds.get(name, 0.0) for name in ("starting", "reading", "computing")}
-    stats = FeatureStats(wanted - len(bad) - misses, misses, seconds, size, extraction.engine, **laps)
-    return Features(
-        sources, np.concatenate(shards), np.concatenate(rows_in), stats, spec.key,
-        kept=np.tile(kept, len(versions)), labels=np.tile(examples.labels[kept], len(versions)),
-        classes=examples.classes, bad=(*examples.bad, *bad), leases=leases,
-    )  # fmt: skip
-
-
-def _judged(examples: Examples, rows: Rows, unread: dict[int, BadFile]) -> list[BadFile]:
-    """Returns what could not be read, twins included.
-
-    Raises:
-        DataError: That is all, or more than the examples' policy allows.
-    """
-    if not len(rows):
-        return []
-    reasons = {examples.ids[row].tobytes(): bad.reason for row, bad in unread.items()}
-    paths = examples.paths
-    bad = [
-        BadFile(paths[row] if paths else str(row), reasons.get(examples.ids[row].tobytes(), "it could not be read"))
-        for row in rows.tolist()
-    ]
-    examples.policy.judge([*examples.bad, *bad], len(examples) + len(examples.bad), examples.name)
-    if len(rows) == len(examples):
-        raise DataError(f"No example of {examples.name!r} could be read; the first: {bad[0].path}: {bad[0].reason}")
-    return bad

@@ -16,9 +16,9 @@ from zoo.features.shards import Stored
 
 if TYPE_CHECKING:
     from zoo.data.bad_files import BadFile
+    from zoo.features.leases import Lease
 
 _MOST_READ = 128 << 20  # so much may have been read, in order, before its pages are let go
-    from zoo.features.leases import Lease
 
 
 @dataclass(frozen=True)

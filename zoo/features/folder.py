@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from zoo.data import Ids, Rows
 from zoo.errors import IntegrityError
 from zoo.features.index import Index
-from zoo.features.keys import FeatureSpec
 from zoo.features.leases import Lease
 from zoo.features.shards import SUFFIX, Shard, Verified, open_shard, write_shard
+from zoo.features.spec import FeatureSpec
 from zoo.features.usage import record_use
 from zoo.files import make_folder, remove_leftovers, write_bytes
 

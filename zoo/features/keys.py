@@ -7,64 +7,16 @@ preprocessing, the augmented view, the computing precision and the format. Libra
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from zoo.data import Examples
 from zoo.data.preprocessing import preprocessed_shape
 from zoo.errors import DataError
-from zoo.surgery import Tap, Trunk
+from zoo.features.spec import FORMAT, FeatureSpec
+from zoo.surgery import Trunk
 
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """What one folder of the feature cache holds.
-
-    Attributes:
-        model: Name of the model (for people; the digest counts).
-        unit: Number of the unit whose output is kept.
-        unit_name: Its name (for people).
-        digest: Digest of the units up to this one.
-        tap: `map`, or the pooling applied.
-        shape: Shape of one example's features.
-        dtype: Storage dtype.
-        input_shape: Shape of a preprocessed example.
-        preprocessing: How examples are decoded and made what the model wants to see.
-        view: 0, or the number of the augmented version and how it was made.
-        precision: What the trunk computed in.
-        format: Version of the folder's format.
-    """
-
-    model: str
-    unit: int
-    unit_name: str
-    digest: str
-    tap: Tap
-    shape: tuple[int, ...]
-    dtype: str
-    input_shape: tuple[int | None, ...]
-    preprocessing: Mapping[str, Any]
-    view: int | Mapping[str, Any] = 0
-    precision: str = "float32"
-    format: int = FORMAT
-
-    @property
-    def key(self) -> str:
-        """The name of the folder: sha256 (hex) of all that changes the features."""
-        record = self.to_json()
-        for only_for_people in ("model", "unit", "unit_name", "shape"):
-            del record[only_for_people]
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the spec as plain data."""
-        record: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return record
+__all__ = ["FORMAT", "FeatureSpec", "feature_spec"]
 
 
 def feature_spec(

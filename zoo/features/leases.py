@@ -14,9 +14,10 @@ import socket
 import time
 import weakref
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
+
+from zoo.locking import is_at, try_lock
 
 _log = logging.getLogger("zoo")
 _NAME = ".lease"
@@ -60,10 +61,10 @@ class Lease:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:
             return False
-        _locked(descriptor)
+        try_lock(descriptor)
         with contextlib.suppress(OSError):  # a full disk: the lock alone holds it
             os.write(descriptor, json.dumps(_myself()).encode())
-        if not _is_at(path, descriptor):
+        if not is_at(path, descriptor):
             os.close(descriptor)
             return False
         self._end = weakref.finalize(self, _release, path, descriptor, os.getpid())
@@ -105,7 +106,7 @@ def _user(path: Path) -> User | None:
         since = os.fstat(descriptor).st_mtime
         record = _record(descriptor)
         user = User(_whole(record.get("pid")) or _pid_in(path), since, str(record.get("host", "")))
-        free = _locked(descriptor)
+        free = try_lock(descriptor)
         if free is False:
             return user
         if user.host == socket.gethostname():
@@ -114,18 +115,6 @@ def _user(path: Path) -> User | None:
         return user if free is None and time.time() - since < _BELIEVED else None
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool | None:
-    """Returns whether a lock was free and is now ours; None where there are no locks."""
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        _log.debug("No locks here: %s", error)
-        return None
-    return True
 
 
 def _release(path: Path, descriptor: int, owner: int) -> None:
@@ -170,10 +159,3 @@ def _whole(value: Any) -> int:
 def _pid_in(path: Path) -> int:
     number = path.name.split(".")[2]
     return int(number) if number.isascii() and number.isdecimal() else 0
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

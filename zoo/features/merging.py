@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from zoo.errors import IntegrityError, NotFoundError, UsageError
-from zoo.features.housekeeping import is_key, is_shard, read_spec
+from zoo.features.entries import is_key, is_shard
 from zoo.features.leases import Lease
 from zoo.features.shards import SUFFIX, shard_layout
+from zoo.features.spec import read_spec
 from zoo.files import make_folder, write_bytes, write_whole
 
 _PIECE = 1 << 20

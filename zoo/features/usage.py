@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import DiskError
 from zoo.files import write_bytes
+from zoo.locking import is_at, try_lock
 
 _log = logging.getLogger("zoo")
 NAME = "usage.jsonl"
@@ -99,29 +99,10 @@ def _held(path: Path) -> Iterator[int]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:
-            _lock(descriptor, until)
-            if _is_at(path, descriptor) or time.monotonic() > until:
+            while try_lock(descriptor) is False and time.monotonic() < until:
+                time.sleep(0.005)
+            if is_at(path, descriptor) or time.monotonic() > until:
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
-
-
-def _lock(descriptor: int, until: float) -> None:
-    while True:
-        try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until:
-                time.sleep(0.005)
-                continue
-        except OSError as error:
-            _log.debug("No locks here: %s", error)
-        return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

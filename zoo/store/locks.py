@@ -15,11 +15,11 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 from zoo.errors import BusyError, UnsafeFileError
 from zoo.files import disk_errors, make_folder
+from zoo.locking import is_at, try_lock
 from zoo.store.layout import refuse_link
 
 _log = logging.getLogger("zoo")
@@ -61,8 +61,8 @@ def in_use(path: Path) -> Iterator[int]:
     """
     descriptor = _open_blob(path)
     try:
-        _try_lock(descriptor, shared=True, wait=True)
-        if not _is_at(path, descriptor):  # removed, or replaced, between opening and locking
+        try_lock(descriptor, shared=True, wait=True)
+        if not is_at(path, descriptor):  # removed, or replaced, between opening and locking
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         yield descriptor
     finally:
@@ -87,7 +87,7 @@ class Claim:
         """Returns whether what is there now is what was claimed: a pull may have put another in its place."""
         if self.descriptor is None:
             return not os.path.lexists(self.path)
-        return self.free and _is_at(self.path, self.descriptor)
+        return self.free and is_at(self.path, self.descriptor)
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def for_removal(path: Path, patience: float = 0.0) -> Iterator[Claim]:
         return
     try:
         until = time.monotonic() + patience
-        while not (free := _try_lock(descriptor)) and time.monotonic() < until:
+        while not (free := try_lock(descriptor) is not False) and time.monotonic() < until:
             time.sleep(_POLL)
         yield Claim(path, descriptor, free)
     finally:
@@ -117,13 +117,6 @@ def _open_to_lock(path: Path) -> int:
         return _open_blob(path)
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 def _open_blob(path: Path, mode: int = os.O_RDONLY) -> int:
     try:
         descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would else be waited for
@@ -138,7 +131,7 @@ def _open_blob(path: Path, mode: int = os.O_RDONLY) -> int:
 
 def _wait(descriptor: int, path: Path, work: str, timeout: float | None) -> None:
     began, told = time.monotonic(), False
-    while not _try_lock(descriptor):
+    while try_lock(descriptor) is False:
         waited = time.monotonic() - began
         if timeout is not None and waited >= timeout:
             raise BusyError(
@@ -149,17 +142,6 @@ def _wait(descriptor: int, path: Path, work: str, timeout: float | None) -> None
             _log.warning("Waiting to %s: %s is at it.", work, _holder(descriptor))
             told = True
         time.sleep(_POLL)
-
-
-def _try_lock(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool:
-    """Returns False where somebody else holds the lock; True where it is ours, or there are no locks here."""
-    try:
-        flock(descriptor, (LOCK_SH if shared else LOCK_EX) | (0 if wait else LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        _log.debug("No locks here: %s", error)
-    return True
 
 
 def _sign(descriptor: int, work: str) -> None:

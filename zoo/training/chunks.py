@@ -153,15 +153,14 @@ class Chunks:
     def _load(self, rows: Rows, buffer: Buffer, helper: Executor | None) -> Chunk:
         """Reads rows of x, in the order of their places, into `buffer`, and returns the chunk that it then holds."""
         by_place = _ascending(_places(self._part.x, rows))
-        order = np.empty(len(rows), np.int32)
+        order = Buffer().array((len(rows),), np.dtype(np.int32))
         order[by_place] = np.arange(len(rows), dtype=np.int32)
-        rows, x = rows[by_place], buffer.array((len(rows), *self._part.x.shape[1:]), self.dtype)
+        rows = rows[by_place]
+        labels = Buffer().array((len(rows),), np.dtype(np.int64))
+        labels[:] = self._part.y[rows % len(self._part.y)]
+        x = buffer.array((len(rows), *self._part.x.shape[1:]), self.dtype)
         _read(self._part.x, rows, x, helper)
-        return (
-            tf.experimental.dlpack.from_dlpack(x.__dlpack__()),
-            tf.constant(self._part.y[rows % len(self._part.y)], tf.int64),
-            tf.constant(order),
-        )
+        return _tensor(x), _tensor(labels), _tensor(order)
 
     def _in_places(self, versions: NDArray[np.int64]) -> Rows:
         """Returns the part's examples in the order in which their versions lie on disk."""
@@ -205,6 +204,11 @@ def _all_versions(part: Part) -> Rows:
 def _places(x: Any, rows: Rows) -> Rows:
     """Returns numbers that are in the order in which the rows of `x` lie on disk, or in memory."""
     return x.places(rows) if isinstance(x, Features) else rows
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    """Returns a tensor in the memory of `array`."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _ascending(places: Rows) -> Rows:

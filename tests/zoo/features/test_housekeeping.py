@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import zoo
 from zoo.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from zoo.features import leases, shards
 from zoo.features.folder import FeatureFolder
@@ -21,19 +20,12 @@ from zoo.features.housekeeping import (
     list_features,
     prune_features,
     remove_features,
-    spec_key,
     verify_features,
 )
-from zoo.features.keys import FeatureSpec
 from zoo.features.leases import users
 from zoo.features.merging import merge_features
+from zoo.features.spec import FeatureSpec, spec_key
 from zoo.features.usage import record_use, usage
-
-ALONE = (  # a process that needs no TensorFlow to use a folder of features
-    "import sys, types, pathlib, zoo\n"
-    "package = types.ModuleType('zoo.features'); package.__path__ = [sys.argv[1]]\n"
-    "sys.modules['zoo.features'] = package\n"
-)
 
 
 def folder_of(root: Path, digest: str = "a", rows: int = 100) -> FeatureFolder:
@@ -47,8 +39,9 @@ def folder_of(root: Path, digest: str = "a", rows: int = 100) -> FeatureFolder:
 
 
 def child(code: str, *arguments: str) -> subprocess.Popen[bytes]:
-    package = str(Path(zoo.__file__).parent / "features")
-    return subprocess.Popen([sys.executable, "-c", ALONE + code, package, *arguments], stdout=subprocess.PIPE)
+    """A process that uses folders of features, and needs no TensorFlow for it."""
+    words = [sys.executable, "-c", "import pathlib, sys\n" + code, *arguments]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def flip(path: Path) -> None:
@@ -91,13 +84,13 @@ def test_f04_over_quota_the_least_recently_used_goes_and_never_what_is_in_use(tm
 def test_f04_a_killed_process_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
     folder = folder_of(tmp_path)
     holder = child(
-        "from zoo.features.leases import Lease\nlease = Lease(pathlib.Path(sys.argv[2]))\n"
+        "from zoo.features.leases import Lease\nlease = Lease(pathlib.Path(sys.argv[1]))\n"
         "print(1, flush=True); input()",
         str(folder.path),
     )
     assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
     if not locks:
-        monkeypatch.setattr(leases, "_locked", lambda descriptor: None)
+        monkeypatch.setattr(leases, "try_lock", lambda descriptor: None)
     try:
         assert [user.pid for user in users(folder.path)] == [holder.pid]
         assert prune_features(tmp_path, 0).removed == ()
@@ -153,7 +146,7 @@ def test_s03_on_a_full_disk_use_is_not_noted_and_no_error(tmp_path: Path) -> Non
 
 
 def test_c04_use_noted_by_several_processes_is_counted_and_summed_up(tmp_path: Path) -> None:
-    code = "from zoo.features.usage import record_use\nfor _ in range(700): record_use(pathlib.Path(sys.argv[2]), 2, 1)"
+    code = "from zoo.features.usage import record_use\nfor _ in range(700): record_use(pathlib.Path(sys.argv[1]), 2, 1)"
     children = [child(code, str(tmp_path)) for _ in range(2)]
     assert [each.wait() for each in children] == [0, 0]
     for each in children:

@@ -211,7 +211,7 @@ def pull_at_once(count: int, *names: str, code: str | None = None) -> list[subpr
 NO_LOCKS = """
 import sys
 import zoo, zoo.store.locks
-zoo.store.locks.flock = lambda *_: None
+zoo.locking.flock = lambda *_: None
 print(zoo.pull(sys.argv[1]).files)
 """
 
