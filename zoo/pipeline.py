@@ -20,9 +20,9 @@ import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_examples
 from zoo.data.checking import data_warnings
-from zoo.data.preprocessing import preprocess, preprocessed_shape
+from zoo.data.preprocessing import preprocessed_shape
 from zoo.data.reading import Reader
-from zoo.errors import CutError, DataError, IntegrityError, UsageError
+from zoo.errors import DataError, UsageError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
 from zoo.laps import Laps
@@ -34,11 +34,9 @@ from zoo.runs.finishing import Outcome, Training, write_run
 from zoo.runs.job import Job, Settings
 from zoo.runs.record import free_name, new_run_folder, publish
 from zoo.runs.run import Run
-from zoo.surgery import Depth, Pool, Surgery, put_before, sublayers
-from zoo.training import FitSettings, Part, fit, predict
-
-_PARITY_EXAMPLES = 8
-_PARITY_LIMIT = 1e-3
+from zoo.runs.saving import input_dtype, refuse_unsavable, save_model
+from zoo.surgery import Depth, Pool, Surgery
+from zoo.training import FitSettings, fit, predict
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def transfer(
         laps.end("training")
         scratch = _train_scratch(job, progress) if compare_scratch else None
         laps.end("scratch")
-        parity = _save_model(job, folder / "model.keras", features, precision)
+        parity = save_model(job, folder / "model.keras", features, precision)
         laps.end("save")
         outcome = Outcome(*_feature_figures(features), training, scratch, parity, laps.seconds)
         with disk_errors(job.out):
@@ -215,7 +213,7 @@ def _prepare(
     surgery = _cut(reused, settings, len(examples.classes))
     spec = reused.origin.spec
     examples = examples.seen_by(spec)
-    _refuse_unsavable(surgery)
+    refuse_unsavable(surgery)
     if settings.views and surgery.trunk is None:
         raise UsageError("Expected --views with frozen units, whose features they are; nothing is frozen: --freeze 1.")
     _check_range(examples, spec)
@@ -315,77 +313,11 @@ def _train_scratch(job: Job, progress: Progress) -> Training:
 
 
 def _reader(job: Job) -> Reader:
-    return Reader(job.examples, job.origin.spec, _input_dtype(job))
+    return Reader(job.examples, job.origin.spec, input_dtype(job))
 
 
 def _feature_figures(x: Features | Reader) -> tuple[FeatureStats, str | None]:
     return (x.stats, x.key) if isinstance(x, Features) else (FeatureStats(0, 0, 0.0, 0), None)
-
-
-def _save_model(job: Job, path: Path, x: Features | Reader, precision: str) -> tuple[float, int]:
-    """Saves the model that takes examples as the user has them; returns its parity with what was trained.
-
-    Raises:
-        IntegrityError: Loaded back, it says something else than what was trained and tested.
-    """
-    with disk_errors(job.out):
-        _deployable(job).save(path)
-    parity, count = _parity(job, keras.models.load_model(path, compile=False, safe_mode=True), x)
-    precise = precision == "float32" and all(
-        weight.dtype in ("float32", "float64") for weight in job.surgery.stitch().weights
-    )
-    limit = _PARITY_LIMIT if precise else 20 * _PARITY_LIMIT
-    if not parity <= limit:
-        raise IntegrityError(
-            f"The saved model gives other probabilities than what was trained: they differ by {parity:.2g}, more than "
-            f"{limit:g}, so the run is not kept. A layer of yours may lose something when it is saved: check that "
-            "keras.models.load_model gives back your model."
-        )
-    return parity, count
-
-
-def _deployable(job: Job) -> keras.Model:
-    """Returns the model that takes examples as the user has them: pictures of any size, or rows."""
-    shape, spec = job.examples.shape, job.origin.spec
-    if len(shape) == 3 and spec is not None and None not in spec.size:
-        shape = (None, None, shape[-1])
-    examples = keras.Input(shape, dtype=_input_dtype(job), name="examples")
-    return put_before(examples, preprocess(examples, spec), job.surgery.stitch())
-
-
-def _input_dtype(job: Job) -> str:
-    """Returns the dtype of examples as they enter: pictures are computed with, rows go in as the model takes them."""
-    return "float32" if job.origin.spec else str(job.surgery.stitch().inputs[0].dtype)
-
-
-def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
-    """Returns the largest difference between `model` on raw examples and what was trained, and on how many."""
-    rows = job.split.test[:_PARITY_EXAMPLES]
-    expected = predict(job.surgery.trainable, Part(x, job.examples.labels, rows))
-    pictures = job.examples.read(rows)
-    same = len({picture.shape for picture in pictures}) == 1
-    batches = [np.stack(list(pictures))] if same else [picture[None] for picture in pictures]
-    dtype = _input_dtype(job)
-    found = np.concatenate([np.asarray(model(batch.astype(dtype), training=False)) for batch in batches])
-    return float(np.abs(found - expected).max()), len(rows)
-
-
-def _refuse_unsavable(surgery: Surgery) -> None:
-    """Refuses, before any work, layers that a saved run could not be loaded with."""
-    for calls in surgery.units.calls[: surgery.reuse]:
-        for layer in (part for call in calls for part in sublayers(call.layer)):
-            if isinstance(layer, keras.layers.Lambda):
-                raise CutError(
-                    f"Layer {layer.name!r} is a Lambda: saved code is not loaded, for it could be anybody's. Write "
-                    "it as a layer class, registered with @keras.saving.register_keras_serializable()."
-                )
-            name = keras.saving.get_registered_name(type(layer))
-            own = type(layer).__module__.split(".")[0] != "keras"
-            if own and keras.saving.get_registered_object(name) is not type(layer):
-                raise CutError(
-                    f"Layer {layer.name!r} is of your class {type(layer).__name__}, which Keras could not load again. "
-                    "Put @keras.saving.register_keras_serializable() above the class."
-                )
 
 
 def _check_range(examples: Examples, spec: InputSpec | None) -> None:

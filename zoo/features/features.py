@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from zoo.data.bad_files import BadFile
     from zoo.features.leases import Lease
 
-_MOST_READ = 128 << 20  # so much may have been read, in order, before its pages are let go
-
 
 @dataclass(frozen=True)
 class FeatureStats:
@@ -95,7 +93,6 @@ class Features:
         self._sources = sources
         self._begins = np.cumsum([0, *(source.shape[0] for source in sources)])
         self._place: Rows = self._begins[shard] + row
-        self._read_bytes = [0] * len(sources)  # of each shard, since its pages were let go
         self.stats = stats
         self.key = key
         self.kept: Rows = np.arange(len(row)) if kept is None else kept
@@ -145,10 +142,7 @@ class Features:
             for number, begin, end in self._by_shard(place):
                 array = self._sources[number].array
                 np.take(array, place[begin:end] - self._begins[number], axis=0, out=out[begin:end], mode="clip")
-                self._read_bytes[number] += out[begin:end].nbytes
-                if self._read_bytes[number] >= _MOST_READ // len(self._sources):
-                    self._read_bytes[number] = 0
-                    _let_go(array)
+                _let_go(array)
             return
         order = np.argsort(place, kind="stable")
         place = place[order]
@@ -164,10 +158,7 @@ class Features:
 
 
 def _let_go(array: NDArray[Any]) -> None:
-    """Lets the pages that were read be no longer this process's: over an epoch they would be the whole cache.
-
-    Doing so after every read would cost a quarter of the time: pages that two reads share would be mapped twice.
-    """
+    """Lets the pages that were read be no longer this process's: over an epoch they would be the whole cache."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None:
         with contextlib.suppress(AttributeError, OSError):  # not every system can be told

@@ -68,7 +68,7 @@ def prune_features(
         older_than: Also what was not used for so long (s); None: nothing for its age.
         dry_run: Only say what would go.
     """
-    kept: list[FeatureEntry | ConvertedTrunk] = [*list_features(root), *list_trunks(root)]
+    kept = _all_kept(root)
     left = sum(each.bytes for each in kept)
     removed = [*_broken_removals(root, dry_run), *_trunk_leftovers(root, dry_run)]
     for removal in [each for entry in kept if isinstance(entry, FeatureEntry) for each in _leftovers(entry, dry_run)]:
@@ -109,7 +109,7 @@ def remove_features(
     if everything == bool(keys):
         raise UsageError("Expected either keys or `everything` (--all).")
     entries = list_features(root) if everything else find_features(root, keys)
-    kept = sum(each.bytes for each in (*list_features(root), *list_trunks(root)))
+    left = sum(each.bytes for each in _all_kept(root))
     busy = [entry for entry in entries if entry.users]
     if busy and not everything:
         raise BusyError(in_use_message(busy[0]) + " Wait for it, or end it.")
@@ -118,7 +118,11 @@ def remove_features(
     if busy and not everything:
         raise BusyError(f"Features {busy[0].key[:12]} were taken into use just now. Wait for that process, or end it.")
     removed = [_of_entry(entry, entry.bytes) for entry in gone]
-    return Pruning(tuple(removed), tuple(busy), kept - sum(each.bytes for each in removed))
+    return Pruning(tuple(removed), tuple(busy), left - sum(each.bytes for each in removed))
+
+
+def _all_kept(root: Path) -> list[FeatureEntry | ConvertedTrunk]:
+    return [*list_features(root), *list_trunks(root)]
 
 
 def _is_empty(each: FeatureEntry | ConvertedTrunk) -> bool:

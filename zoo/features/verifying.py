@@ -45,7 +45,7 @@ def verify_features(root: Path, keys: Sequence[str] = (), *, progress: Progress 
     entries = find_features(root, keys) if keys else list_features(root)
     trunks = [] if keys else list_trunks(root)
     told = progress or Silent()
-    told.start(sum(each.bytes for each in (*entries, *trunks)), "B")
+    told.start(sum(each.bytes for each in entries) + sum(each.bytes for each in trunks), "B")
     try:
         findings = [finding for entry in entries for finding in _shards(entry, told)]
         return findings + [

@@ -22,7 +22,7 @@ from zoo.features import Features
 from zoo.training.history import FitSettings
 
 WHOLE_BYTES = 256 << 20  # no more is held in memory whole
-CHUNK_BYTES = 32 << 20  # two of them are held at a time
+CHUNK_BYTES = 64 << 20  # two of them are held at a time
 BLOCK_BYTES = 128 << 10  # a disk reads so much in little more time than a single row
 _BLOCKS = 64  # a chunk of fewer would not be shuffled well
 _PIECE_BYTES = 8 << 20
