@@ -6,7 +6,7 @@
    for the first time (each file is hashed), and another one opens them again and trains a Dense head for an epoch.
    It may have 1 GB of private memory (RLIMIT_DATA: the system refuses more), and the most that it had in memory at
    all, with TensorFlow's code and what was mapped, is VmHWM.
-2. Bytes per second of a shuffled epoch, read as training reads it (with shuffling, the reading thread and all), over
+2. Bytes per second of a shuffled epoch, read as training reads it (with shuffling, the reading threads and all), over
    `numpy.memmap` taking the same rows in the same order into the same memory; and over `numpy.memmap` taking rows
    that are shuffled one by one. 80 % of 200,000 rows, at random, as a split leaves them. First from the page cache,
    then with the files dropped from it (`posix_fadvise`). Rounds alternate; medians are compared.

@@ -147,12 +147,13 @@ def verify(keys: Sequence[str], as_json: bool) -> None:
                     "moved_to": str(each.moved_to) if each.moved_to else None} for each in findings])  # fmt: skip
     else:
         for each in bad:
-            click.echo(f"{each.key[:12]}  {size(each.bytes)}  damaged, moved to {each.moved_to}")
+            where = f"moved to {each.moved_to}" if each.moved_to else f"and cannot be moved aside: {each.path}"
+            click.echo(f"{each.key[:12]}  {size(each.bytes)}  damaged, {where}")
         click.echo(f"{counted(len(findings), 'file')}, {number(len(findings) - len(bad))} whole")
     if bad:
         raise IntegrityError(
-            f"Damaged: {len(bad)} of {len(findings)} files, moved aside. What was in them is computed again when it is "
-            "next asked for; zoo cache prune removes what was moved aside."
+            f"Damaged: {len(bad)} of {len(findings)} files, as told above. What was in them is computed again when "
+            "it is next asked for; zoo cache prune removes what was moved aside."
         )
 
 

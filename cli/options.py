@@ -52,8 +52,8 @@ def data_options(command: Command) -> Command:
         ),
         click.option(
             "--group-by", metavar="WHAT",
-            help="Keep on one side of a split what is equal in this: a column of a .csv, an array of an .npz, or what a "
-                 "regular expression finds in the paths of a folder.",
+            help="Keep on one side of a split what is equal in this: a column of a .csv, an array of an .npz, or what "
+                 "a regular expression finds in the paths of a folder.",
         ),
         click.option("--follow-links", is_flag=True, help="Follow symbolic links inside the folder."),
         click.option(

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,6 +205,19 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 def write_bytes(path: Path, data: bytes) -> Path:
     """Writes `data` to `path`, wholly or not at all."""
     return write_whole(path, lambda file: file.write(data))
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Returns a file, opened for reading; no link is followed, and no pipe waited for.
+
+    Raises:
+        OSError: It is not there, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def sha256_of(path: Path) -> str:

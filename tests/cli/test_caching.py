@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +51,36 @@ def test_the_commands(home: Path) -> None:
     assert run("merge", str(home / "nothing"))[0] == 3
     assert run("rm", "--all")[0] == 0
     assert not folder.path.exists()
+
+
+def test_what_is_left_and_what_would_go(home: Path, tmp_path: Path) -> None:
+    """Converted trunks are counted, and `--dry-run` does nothing."""
+    for root in (home, tmp_path / "other"):
+        spec = FeatureSpec("net", 2, "conv", str(root), "avg", (4,), "float32", (10,), {"input": None})
+        FeatureFolder(root / "features", spec).add(np.zeros((3, 32), np.uint8), np.zeros((3, 4), np.float32), {})
+    data = b"onnx" * 1000
+    trunk = home / "trunks" / f"{'a' * 32}.{hashlib.sha256(data).hexdigest()}.onnx"
+    trunk.parent.mkdir()
+    trunk.write_bytes(data)
+    os.utime(trunk, (time.time() - 7200,) * 2)
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, ["cache", *arguments])
+        assert result.exit_code in (0, 4), result.output
+        return result.stdout
+
+    assert f"1 converted trunk, 4.0 kB in {trunk.parent}" in run("list")
+    before = sorted(home.rglob("*"))
+    assert "1 shard (" in run("merge", str(tmp_path / "other"), "--dry-run")
+    assert "would be freed" in run("prune", "--max-bytes", "0", "--dry-run")
+    assert run("prune", "--older-than", "3h") == "There is nothing to remove.\n"
+    assert sorted(home.rglob("*")) == before
+    assert run("verify") == "2 files, 2 whole\n"
+    assert "converted trunk" in run("prune", "--older-than", "1h")
+    assert not trunk.exists()
+    assert "1 shard (" in run("merge", str(tmp_path / "other"))
+    assert len(json.loads(run("list", "--json"))) == 2
+    for path in (home / "features").glob("*/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    findings = json.loads(run("verify", "--json"))
+    assert [(each["state"], Path(each["moved_to"]).suffix) for each in findings] == [("damaged", ".corrupt")] * 2

@@ -17,6 +17,7 @@ from zoo.errors import DiskError, UsageError
 from zoo.files import (
     disk_errors,
     make_folder,
+    open_regular,
     private_folder,
     put_in_place,
     remove_leftovers,
@@ -429,3 +430,16 @@ def test_sha256_of_is_that_of_the_bytes(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
 
     assert sha256_of(write_bytes(tmp_path / "file", data)) == hashlib.sha256(data).hexdigest()
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"abc"
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for name in ("link", "pipe", ".", "nothing"):
+        with pytest.raises(OSError):
+            open_regular(tmp_path / name)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -200,6 +200,8 @@ class FeatureCache:
     def verify(self, keys: Sequence[str] = (), *, progress: Progress | None = None) -> list[ShardFinding]:
         """Returns what reading all shards again tells of each; a damaged one is moved aside, to be computed again.
 
+        Without keys, the trunks that were converted for engines are read, too.
+
         Args:
             keys: Of which features (the beginning of a key is enough); none: of all.
             progress: Told about every byte.
@@ -213,6 +215,8 @@ class FeatureCache:
         self, max_bytes: float | None = None, *, older_than: float | None = None, dry_run: bool = False
     ) -> Pruning:
         """Removes the features that were not used for longest, but none in use, and tells which.
+
+        Trunks that were converted for engines count like features.
 
         Args:
             max_bytes: Until all that are left have no more bytes than that.

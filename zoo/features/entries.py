@@ -65,8 +65,11 @@ def find_features(root: Path, keys: Sequence[str]) -> list[FeatureEntry]:
         NotFoundError: There is none, or more than one, that begins so.
     """
     kept = [path.name for path in _folders(root)]
-    wanted = dict.fromkeys(_whole_key(kept, key) for key in keys)
-    return [entry for key in wanted if (entry := _entry(root / key)) is not None]
+    found = {key: _entry(root / key) for key in dict.fromkeys(_whole_key(kept, key) for key in keys)}
+    for key, entry in found.items():
+        if entry is None:
+            raise NotFoundError(f"Features {key[:12]} were removed just now, or cannot be read: {root / key}")
+    return [entry for entry in found.values() if entry is not None]
 
 
 def in_use_message(entry: FeatureEntry) -> str:

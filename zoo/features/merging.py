@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +14,7 @@ from zoo.features.entries import is_key, is_shard
 from zoo.features.leases import Lease
 from zoo.features.shards import SUFFIX, shard_layout
 from zoo.features.spec import read_spec
-from zoo.files import make_folder, write_bytes, write_whole
+from zoo.files import make_folder, open_regular, write_bytes, write_whole
 
 _PIECE = 1 << 20
 _MOST = 64 << 30  # a shard is written at 64 MiB; more than this is none
@@ -75,12 +74,10 @@ def _merge(folder: Path, other: Path, dry_run: bool) -> list[Merged]:
 def _taken(folder: Path, path: Path, spec: dict[str, Any], dry_run: bool) -> Merged:
     size = 0
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as source:
-            status = os.fstat(descriptor)
-            size = status.st_size
-            if not stat.S_ISREG(status.st_mode) or size > _MOST:
-                raise IntegrityError("it is no regular file, or larger than any shard")
+        with open_regular(path) as source:
+            size = os.fstat(source.fileno()).st_size
+            if size > _MOST:
+                raise IntegrityError("it is larger than any shard")
             if os.path.lexists(folder / path.name):
                 return Merged(folder.name, path, size, "there already")
             if not dry_run:

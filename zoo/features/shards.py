@@ -26,7 +26,7 @@ from zoo.files import sha256_of, write_bytes
 
 SUFFIX = ".safetensors"
 _MAX_HEADER = 1_000_000
-_MOST_MAPPED = 64
+_MOST_MAPPED = 128
 _VERIFIED = "verified.json"
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "I64": "<i8", "I32": "<i4"}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError
+from zoo.files import open_regular
 
 if TYPE_CHECKING:
     from zoo.surgery import Tap
@@ -79,10 +78,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
     """
     path = folder / "spec.json"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("no regular file")
+        with open_regular(path) as file:
             data = file.read(_MOST + 1)
         if len(data) > _MOST:
             raise ValueError(f"more than {_MOST} bytes")

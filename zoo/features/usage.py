@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DiskError
-from zoo.files import write_bytes
+from zoo.files import open_regular, write_bytes
 from zoo.locking import is_at, try_lock
 
 _log = logging.getLogger("zoo")
@@ -63,14 +63,10 @@ def record_use(folder: Path, hits: int, misses: int) -> None:
 def usage(folder: Path) -> Usage:
     """Returns what use was made of a folder of features; lines that are damaged are passed over."""
     try:
-        descriptor = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open_regular(folder / NAME) as file:
+            lines = file.read(_MOST_READ).splitlines()
     except OSError:
         return Usage()
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            lines = file.read(_MOST_READ).splitlines()
-        except OSError:
-            return Usage()
     noted = [each for line in lines if (each := _noted(line)) is not None]
     last = max((each.last for each in noted if each.last is not None), default=None)
     return Usage(

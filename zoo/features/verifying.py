@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from zoo.errors import IntegrityError
 from zoo.features.converted import list_trunks, wanted_sha256
 from zoo.features.entries import FeatureEntry, find_features, list_features
 from zoo.features.shards import SUFFIX, Verified, shard_layout
-from zoo.files import disk_errors, sha256_of
+from zoo.files import sha256_of
 from zoo.progress import Progress, Silent
 
 
@@ -24,7 +25,7 @@ class ShardFinding:
         path: The file.
         bytes: Its size.
         state: `whole` or `damaged`.
-        moved_to: Where it was moved to, if it is damaged.
+        moved_to: Where it was moved to, if it is damaged, and the disk can be written.
     """
 
     key: str
@@ -43,50 +44,52 @@ def verify_features(root: Path, keys: Sequence[str] = (), *, progress: Progress 
         progress: Told about every byte.
     """
     entries = find_features(root, keys) if keys else list_features(root)
-    trunks = [] if keys else list_trunks(root)
+    shards = [(entry, _sizes(entry.path.glob(f"[!.]*{SUFFIX}"))) for entry in entries]
+    trunks = [] if keys else [(trunk.key, _sizes(filter(wanted_sha256, trunk.paths))) for trunk in list_trunks(root)]
     told = progress or Silent()
-    told.start(sum(each.bytes for each in entries) + sum(each.bytes for each in trunks), "B")
+    told.start(sum(sum(sizes.values()) for _, sizes in (*shards, *trunks)), "bytes")
     try:
-        findings = [finding for entry in entries for finding in _shards(entry, told)]
-        return findings + [
-            finding for trunk in trunks for path in trunk.paths for finding in _trunk(trunk.key, path, told)
-        ]
+        findings = [finding for entry, sizes in shards for finding in _shards(entry, sizes, told)]
+        return findings + [finding for key, sizes in trunks for finding in _trunks(key, sizes, told)]
     finally:
         told.close()
 
 
-def _shards(entry: FeatureEntry, progress: Progress) -> Iterator[ShardFinding]:
+def _sizes(paths: Iterable[Path]) -> dict[Path, int]:
+    sizes = {}
+    for path in sorted(paths):
+        with contextlib.suppress(FileNotFoundError):
+            sizes[path] = path.lstat().st_size
+    return sizes
+
+
+def _shards(entry: FeatureEntry, sizes: Mapping[Path, int], progress: Progress) -> Iterator[ShardFinding]:
     verified = Verified(entry.path)
-    for path in sorted(entry.path.glob(f"[!.]*{SUFFIX}")):
+    for path, size in sizes.items():
+        verified.forget(path)
         try:
-            status = path.lstat()
-            verified.forget(path)
-            if stat.S_ISREG(status.st_mode) and verified.check(path) and shard_layout(path):
-                yield ShardFinding(entry.key, path, status.st_size, "whole")
-            else:
-                yield _aside(entry.key, path, status.st_size)
+            whole = stat.S_ISREG(path.lstat().st_mode) and verified.check(path) and shard_layout(path) is not None
         except FileNotFoundError:
             continue
         except IntegrityError:
             verified.forget(path)
-            yield _aside(entry.key, path, status.st_size)
-        progress.advance(status.st_size)
+            whole = False
+        yield _finding(entry.key, path, size, whole)
+        progress.advance(size)
     verified.save()
 
 
-def _trunk(key: str, path: Path, progress: Progress) -> Iterator[ShardFinding]:
-    wanted = wanted_sha256(path)
-    if wanted is None:
-        return
+def _trunks(key: str, sizes: Mapping[Path, int], progress: Progress) -> Iterator[ShardFinding]:
+    for path, size in sizes.items():
+        with contextlib.suppress(FileNotFoundError):
+            yield _finding(key, path, size, sha256_of(path) == wanted_sha256(path))
+            progress.advance(size)
+
+
+def _finding(key: str, path: Path, size: int, whole: bool) -> ShardFinding:
+    if whole:
+        return ShardFinding(key, path, size, "whole")
     try:
-        size = path.lstat().st_size
-        whole = sha256_of(path) == wanted
-    except FileNotFoundError:
-        return
-    yield ShardFinding(key, path, size, "whole") if whole else _aside(key, path, size)
-    progress.advance(size)
-
-
-def _aside(key: str, path: Path, size: int) -> ShardFinding:
-    with disk_errors(path, doing="move aside"):
         return ShardFinding(key, path, size, "damaged", path.replace(path.with_suffix(".corrupt")))
+    except OSError:  # on a disk that cannot be written it stays, and is passed over
+        return ShardFinding(key, path, size, "damaged")

@@ -22,7 +22,7 @@ from zoo.features import Features
 from zoo.training.history import FitSettings
 
 WHOLE_BYTES = 256 << 20  # no more is held in memory whole
-CHUNK_BYTES = 64 << 20  # two of them are held at a time
+CHUNK_BYTES = 48 << 20  # two of them are held at a time
 BLOCK_BYTES = 128 << 10  # a disk reads so much in little more time than a single row
 _BLOCKS = 64  # a chunk of fewer would not be shuffled well
 _PIECE_BYTES = 8 << 20
@@ -114,7 +114,7 @@ class Chunks:
 
     def once(self) -> Iterator[Chunk]:
         """Yields version 0 of the part's examples, each once and in order."""
-        return self._chunks(np.arange(len(self._part)), np.zeros(len(self._part), np.int64))
+        return self._chunks(np.arange(len(self._part)), np.zeros(len(self._part), np.int64), helped=False)
 
     def epoch(self, number: int, settings: FitSettings) -> Iterator[Chunk]:
         """Yields the examples of epoch `number`: in another order every time, which the seed decides."""
@@ -129,25 +129,30 @@ class Chunks:
             labels = self._part.y[self._part.rows[by_place]]
             block = max(1, min(BLOCK_BYTES // self._part.row_bytes, self._rows // _BLOCKS))
             orders = [by_place[block_order(labels, block, self._rows, rng)] for _ in range(settings.passes)]
-        return self._chunks(np.concatenate(orders), versions)
+        return self._chunks(np.concatenate(orders), versions, helped=True)
 
-    def _chunks(self, order: Rows, versions: NDArray[np.int64]) -> Iterator[Chunk]:
+    def _chunks(self, order: Rows, versions: NDArray[np.int64], *, helped: bool) -> Iterator[Chunk]:
         """Yields chunks of the part's examples number `order`, each in its version."""
         if self._whole is None:
-            yield from self._streamed(self._part.rows[order] + versions[order] * len(self._part.y))
+            yield from self._streamed(self._part.rows[order] + versions[order] * len(self._part.y), helped=helped)
             return
         x, y, place = self._whole
         yield x, y, tf.gather(place, order + versions[order] * len(self._part))
 
-    def _streamed(self, rows: Rows) -> Iterator[Chunk]:
+    def _streamed(self, rows: Rows, *, helped: bool) -> Iterator[Chunk]:
+        """Yields chunks of `rows`; one thread loads them, and a second helps it where few pages are mapped at once.
+
+        Rows that lie far apart in a few shards, as those of validation, have whole shards mapped, by each thread one.
+        """
         begins = range(0, len(rows), self._rows)
-        with ThreadPoolExecutor(2, "zoo-reading") as threads:  # one loads a chunk, the other helps it
-            following = threads.submit(self._load, rows[: self._rows], self._buffers[0], threads)
+        with ThreadPoolExecutor(2, "zoo-reading") as threads:
+            helper = threads if helped else None
+            following = threads.submit(self._load, rows[: self._rows], self._buffers[0], helper)
             for number, begin in enumerate(begins, 1):
                 chunk = following.result()
                 if number < len(begins):
                     wanted = rows[begin + self._rows : begin + 2 * self._rows]
-                    following = threads.submit(self._load, wanted, self._buffers[number % 2], threads)
+                    following = threads.submit(self._load, wanted, self._buffers[number % 2], helper)
                 yield chunk
 
     def _load(self, rows: Rows, buffer: Buffer, helper: Executor | None) -> Chunk:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from zoo.features import Features, FeatureStats
+from zoo.errors import IntegrityError
+from zoo.features import Features, FeatureStats, shards
 from zoo.features.shards import open_shard, write_shard
 from zoo.training import FitSettings, Part, chunks
 from zoo.training.chunks import Chunks, block_order
@@ -239,6 +240,46 @@ def test_what_goes_wrong_in_the_reading_thread_is_raised_and_no_thread_stays(mon
         trained_on(Chunks(part(Asked(examples()[0], fails_at=3)), BATCH, "float32", whole=False).once())
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("zoo-reading")]
+
+
+def test_features_of_many_gaps_are_read_by_two_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small(monkeypatch)
+    asked: list[tuple[str, int]] = []
+
+    class Told(Features):
+        def read_into(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+            asked.append((threading.current_thread().name, len(rows)))
+            super().read_into(rows, out)
+
+    stored = features(tmp_path, np.random.default_rng(4).permutation(COUNT), examples()[0])
+    stored.__class__ = Told
+    rows = np.flatnonzero(np.arange(COUNT) % 7 > 1)  # gaps of two rows
+
+    source = Chunks(part(stored, rows), BATCH, "float32", whole=False)
+    found = np.concatenate(trained_on(source.epoch(1, FitSettings(shuffle=False))))
+
+    assert np.array_equal(found, rows)
+    assert sum(count for _, count in asked) == len(rows)
+    assert {name for name, _ in asked} == {"zoo-reading_0", "zoo-reading_1"}
+
+
+def test_what_goes_wrong_in_the_helping_thread_is_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small(monkeypatch)
+    stored = features(tmp_path, np.arange(COUNT), examples()[0])
+    shards._mapped.cache_clear()
+    stored._sources[1].path.unlink()
+
+    with pytest.raises(IntegrityError, match="removed or cut short"):
+        trained_on(Chunks(part(stored), BATCH, "float32", whole=False).epoch(1, FitSettings()))
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("zoo-reading")]
+
+
+@pytest.mark.parametrize("places", [[], [5], [3, 1, 2], [7, 7, 0, 7], [1 << 40, 0, 1 << 39]])
+def test_numbers_in_the_order_of_their_places(places: list[int]) -> None:
+    found = chunks._ascending(np.array(places, np.int64))
+
+    assert np.array_equal(found, np.argsort(places, kind="stable"))
 
 
 @pytest.mark.parametrize(

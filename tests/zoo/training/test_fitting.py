@@ -96,9 +96,9 @@ class Spoiling:
     ("batch_size", "hidden"),
     [
         (16, {}),
-        (7, {}),
-        (64, {}),  # more than there are
-        (16, {"kernel_regularizer": "l2"}),
+        pytest.param(7, {}, marks=pytest.mark.slow),
+        pytest.param(64, {}, marks=pytest.mark.slow),  # more than there are
+        pytest.param(16, {"kernel_regularizer": "l2"}, marks=pytest.mark.slow),
         (16, {"activity_regularizer": "l2"}),
     ],
 )
@@ -163,7 +163,7 @@ def test_shuffled_chunks_train_as_well_and_the_same_every_time(monkeypatch: pyte
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.05)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("streamed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_each_epoch_trains_on_one_version_of_each_example(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = examples()
     versions = np.concatenate([x, x + 1, x - 1])
@@ -185,7 +185,7 @@ def test_each_epoch_trains_on_one_version_of_each_example(streamed: bool, monkey
     assert_same_weights(model, by_hand, atol=1e-5)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("streamed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_evaluation_sees_the_first_version_only(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = examples()
     versions = Part(np.concatenate([x, np.full_like(x, np.nan)]), y, np.arange(COUNT), versions=2)
@@ -209,7 +209,7 @@ def test_a_chunk_is_never_less_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> 
     assert history.steps == 2 * 4
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float16, marks=pytest.mark.slow), np.float64, np.uint8])
 def test_features_of_other_dtypes_are_cast(dtype: Any) -> None:
     x, y = examples()
     x = (x * 4).round() if dtype != np.uint8 else np.abs(x * 4).round()  # whole numbers: every dtype has them
@@ -306,7 +306,7 @@ def test_without_validation_examples_all_epochs_run_and_the_last_weights_stay() 
     assert_same_weights(once, twice)  # there the validation loss falls to the end
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("activation", ["relu", "linear"])  # TensorFlow's ReLU may make 0 of a NaN
 def test_features_that_are_not_finite_end_training_at_their_step(bad: float, activation: str) -> None:
     x, y = examples()
