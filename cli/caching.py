@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,7 @@ class _Scaled(click.ParamType[float]):
 
     units: ClassVar[dict[str, float]]
     example: str
+    least: ClassVar[float] = 0.0  # without a unit: less was meant in another
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Returns the number, in the smallest unit."""
@@ -33,7 +34,7 @@ class _Scaled(click.ParamType[float]):
             amount = float(text.removesuffix(unit)) * self.units[unit]
         except ValueError:
             amount = -1.0
-        if not 0 <= amount < float("inf"):
+        if not 0 <= amount < float("inf") or (not unit and 0 < amount < self.least):
             self.fail(f"expected {self.example}; got {value!r}", param, ctx)
         return amount
 
@@ -46,6 +47,7 @@ class Size(_Scaled):
              **{f"{letter}{end}": 1000.0**power for power, letter in enumerate("kmgt", 1) for end in ("", "b")},
              **{f"{letter}ib": 1024.0**power for power, letter in enumerate("kmgt", 1)}}  # fmt: skip
     example = "a size such as 500MB, 10GB or 1.5e9"
+    least = 1e6
 
 
 class Age(_Scaled):
@@ -79,7 +81,7 @@ def list_(as_json: bool) -> None:
         say("The feature cache is empty.")
     else:
         show_table(
-            ["key", "model", "unit/tap", "rows", "size", "dtype", "hits", "last use", "in use"],
+            ["key", "model", "unit/tap", "view", "rows", "size", "dtype", "hits", "last use", "in use"],
             [_cells(entry) for entry in entries],
             right={"rows", "size", "hits"},
         )
@@ -93,9 +95,16 @@ def _cells(entry: FeatureEntry) -> list[str]:
     spec, rate = entry.spec, entry.usage.hit_rate
     return [
         entry.key[:12], str(spec.get("model", "?")), f"{spec.get('unit', '?')}/{spec.get('tap', '?')}",
-        number(entry.rows), size(entry.bytes), str(spec.get("dtype", "?")), "" if rate is None else f"{rate:.0%}",
+        _view(spec), number(entry.rows), size(entry.bytes), str(spec.get("dtype", "?")),
+        "" if rate is None else f"{rate:.0%}",
         _date(entry.last_use), f"pid {entry.users[0].pid}" if entry.users else "",
     ]  # fmt: skip
+
+
+def _view(spec: Mapping[str, Any]) -> str:
+    """Returns which augmented version of the examples it is; nothing for the examples themselves."""
+    view = spec.get("view")
+    return str(view.get("number", "?")) if isinstance(view, dict) else ""
 
 
 def _date(seconds: float) -> str:

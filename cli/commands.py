@@ -12,7 +12,7 @@ from typing import Any
 import click
 from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
 from zoo.cli.options import DATA_OPTIONS, Count, Widths, as_json, data_options, engine_options
-from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
+from zoo.cli.output import Bar, counted, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
 from zoo.errors import NotFoundError, UsageError
@@ -202,6 +202,8 @@ def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scrat
         show_json(run.record)
         return
     _show_run(run, time.perf_counter() - began)
+    if options["out"] and run.path != options["out"]:
+        say(f"{options['out']} is there already, so this run is {run.path}.")
 
 
 def _show_run(run: zoo.Run, seconds: float) -> None:
@@ -217,15 +219,28 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
         scratch = record["scratch"]["metrics"]["test"]["accuracy"]
         pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
     pairs += [
-        ("features", f"{record['features']['hits']} found, {record['features']['misses']} computed"
-                     if record["freeze"] else "none: nothing is frozen"),
-        ("training", f"{record['training']['epochs']} epochs, {record['training']['seconds']:.1f} s; "
+        ("features", _features_text(record) if record["freeze"] else "none: nothing is frozen"),
+        ("training", f"{counted(record['training']['epochs'], 'epoch')}, {record['training']['seconds']:.1f} s; "
                      f"{record['training']['stopped']}"),
-        ("in all", f"{seconds:.1f} s"),
+        ("in all", _time_text(record["timings"], seconds)),
         ("report", str(run.report)),
         ("predict", f"zoo predict {run.path} PICTURE..."),
     ]  # fmt: skip
     show_pairs(pairs)
+
+
+def _features_text(record: dict[str, Any]) -> str:
+    features = record["features"]
+    return f"{features['hits']} found, {features['misses']} computed" + (
+        f" by {features['engine']} in {features['seconds']:.1f} s" if features["misses"] else ""
+    )
+
+
+def _time_text(timings: dict[str, float], seconds: float) -> str:
+    """Returns how long all of it took, and the parts that can be told."""
+    parts = [f"{name} {taken:.1f}" for name, taken in timings.items() if taken >= 0.05]
+    rest = seconds - sum(timings.values())
+    return f"{seconds:.1f} s: {', '.join([*parts, f'starting and the report {rest:.1f}'])}"
 
 
 @click.command()
@@ -289,9 +304,10 @@ def _show_plan(plan: Any) -> None:
     if not plan.freeze:
         pairs.append(("features", "none: nothing is frozen, every epoch runs through the whole net"))
     else:
-        total = sum(plan.examples.values())
+        total = sum(plan.examples.values()) + plan.views * plan.examples["train"]
         there = (
-            f"{plan.cached} of {total} examples are there already, {total - plan.cached} to compute"
+            f"{plan.cached} of {total} {'examples and views' if plan.views else 'examples'} are there already, "
+            f"{total - plan.cached} to compute"
             if plan.cached is not None
             else "which are there already, only the weights can tell"
         )

@@ -11,6 +11,7 @@ from zoo.cli.options import DATA_OPTIONS, as_json, data_options, engine_options
 from zoo.cli.output import Bar, number, quiet_tensorflow, show_json, show_pairs, size
 
 import zoo
+from zoo.errors import UsageError
 from zoo.registry import find_loadable
 
 
@@ -45,6 +46,8 @@ def features(name: str, data: str, out: Path | None, as_json: bool, **options: A
     zoo features mobilenet_v2 --data flowers/ --out flowers.npz
     """
     find_loadable(name)
+    if out and out.suffix != ".npz":
+        raise UsageError(f"Expected --out with a path that ends with .npz; got {str(out)!r}.")
     about_data = {key: options.pop(key) for key in DATA_OPTIONS}
     with quiet_tensorflow(), Bar() as bar:
         examples = zoo.open_data(data, progress=bar, **about_data)
@@ -61,7 +64,7 @@ def features(name: str, data: str, out: Path | None, as_json: bool, **options: A
         return
     ran = f" by {stats.engine} in {stats.seconds:.1f} s" if stats.misses else ""
     show_pairs([
-        ("features", f"{shape_text(found.shape[1:])} of {number(len(found))} examples, {size(stats.bytes)}"),
+        ("features", f"{number(len(found))} x {shape_text(found.shape[1:])}, {size(stats.bytes)}"),
         ("computed", f"{number(stats.hits)} found, {number(stats.misses)} computed{ran}"),
         *([("passed over", f"{number(len(found.bad))} files: zoo check {data}")] if found.bad else []),
         ("key", f"{found.key[:12]}: zoo cache show {found.key[:12]}"),

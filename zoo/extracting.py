@@ -78,7 +78,9 @@ def extract_features(
     else:
         reused = reused_in_memory(model, preprocessing, examples, settings)
     head = Head(2, pool="flatten" if pool == "map" else pool)
-    surgery = Surgery(reused.model, freeze, None, head, preprocessing=reused.origin.spec, whole=reused.whole)
+    surgery = Surgery(
+        reused.model, freeze, None, head, preprocessing=reused.origin.spec, whole=reused.whole, name=reused.origin.name
+    )
     return cache.features(_trunk(surgery, pool), examples, views=views, progress=progress)
 
 

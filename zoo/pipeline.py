@@ -52,8 +52,9 @@ class Plan:
         units: Number of the model's units.
         parameters: How many are `frozen`, `trained` and `new`.
         examples: How many are in the parts `train`, `validation` and `test`.
-        cached: How many of those have their features on disk already; None where nothing is frozen, or files are to be
-            fetched: only the weights can tell.
+        views: How many augmented versions of each training example there will be.
+        cached: How many of all those have their features on disk already; None where nothing is frozen, or files are to
+            be fetched: only the weights can tell.
         feature_shape: Shape of the features of one example; None likewise.
         feature_bytes: Bytes on disk of the features of all examples; 0 where nothing is frozen.
         fetch: Files of the model that would be fetched first.
@@ -67,6 +68,7 @@ class Plan:
     units: int
     parameters: dict[str, int]
     examples: dict[str, int]
+    views: int
     cached: int | None
     feature_shape: tuple[int | None, ...] | None
     feature_bytes: int
@@ -235,6 +237,7 @@ def _cut(reused: Reused, settings: Settings, classes: int) -> Surgery:
         return Surgery(
             reused.model, settings.reuse, settings.freeze, settings.head(classes), preprocessing=reused.origin.spec,
             train_batchnorm=settings.train_batchnorm, random=bool(reused.missing), whole=reused.whole,
+            name=reused.origin.name,
         )  # fmt: skip
 
     return without_memory(cut) if reused.missing else cut()
@@ -260,6 +263,7 @@ def _describe(job: Job, cache: FeatureCache) -> Plan:
     trunk = job.surgery.trunk
     seen = preprocessed_shape(job.origin.spec, job.examples.shape, job.surgery.stitch().input_shape[1:])
     shape = trunk.output_shape(seen) if trunk else None
+    count = len(job.examples) + job.settings.views * len(job.split.train)
     return Plan(
         model=job.origin.name,
         data=job.examples.name,
@@ -269,9 +273,10 @@ def _describe(job: Job, cache: FeatureCache) -> Plan:
         units=len(job.surgery.units),
         parameters=job.surgery.parameters(),
         examples=job.counts(),
-        cached=cache.cached(trunk, job.examples) if trunk and not job.missing else None,
+        views=job.settings.views,
+        cached=cache.cached(trunk, job.examples, **job.views()) if trunk and not job.missing else None,
         feature_shape=shape,
-        feature_bytes=4 * len(job.examples) * int(np.prod([size or 1 for size in shape])) if shape else 0,
+        feature_bytes=4 * count * int(np.prod([size or 1 for size in shape])) if shape else 0,
         fetch=job.missing,
     )
 
@@ -280,10 +285,7 @@ def _features(job: Job, cache: FeatureCache, progress: Progress) -> Features | R
     """Returns what the trainable part is fed with: features, or the examples themselves where nothing is frozen."""
     if job.surgery.trunk is None:
         return _reader(job)
-    return cache.features(
-        job.surgery.trunk, job.examples, views=job.settings.views, augmentation=job.settings.augmentation,
-        augmented=job.split.train, progress=progress,
-    )  # fmt: skip
+    return cache.features(job.surgery.trunk, job.examples, **job.views(), progress=progress)
 
 
 def _with_features(job: Job, x: Features | Reader) -> Job:

@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,11 +20,17 @@ from zoo.features.spec import FeatureSpec
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("500MB", 5e8), ("10GB", 1e10), ("1.5e9", 1.5e9), ("1KiB", 1024), ("7", 7), ("2t", 2e12)]
+    ("text", "count"), [("500MB", 5e8), ("10GB", 1e10), ("1.5e9", 1.5e9), ("1KiB", 1024), ("7b", 7), ("2t", 2e12)]
 )
 def test_sizes(text: str, count: float) -> None:
     assert Size().convert(text, None, None) == count
     assert Age().convert("30d", None, None) == 30 * 86_400
+
+
+def test_a_size_that_lacks_its_unit_is_asked_for_again() -> None:
+    """Who says 10 means 10 GB, and would lose all of it."""
+    with pytest.raises(click.BadParameter, match="10GB"):
+        Size().convert("10", None, None)
 
 
 def test_the_commands(home: Path) -> None:

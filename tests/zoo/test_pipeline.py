@@ -123,7 +123,9 @@ def test_nothing_reused() -> None:
 
 
 def test_scratch_is_compared_on_the_same_examples() -> None:
-    run = zoo.transfer(reuse=1, epochs=2, train_per_class=2, batch_size=8, compare_scratch=True)
+    x, _ = rows_and_labels()
+    chance = np.random.default_rng(1).integers(0, 2, len(x))  # nothing to learn: it gives up early
+    run = zoo.transfer(net_with(layers.ReLU()), (x, chance), epochs=2, batch_size=8, compare_scratch=True)
     scratch = run.record["scratch"]
     assert scratch["metrics"]["test"]["count"] == run.record["metrics"]["test"]["count"]
     # It may take 4,000 steps and waits 400 for a better one.
@@ -216,7 +218,7 @@ def test_a_loss_that_is_not_finite_leaves_no_run() -> None:
 
 
 def test_a_run_that_was_tampered_with_is_noticed() -> None:
-    run = zoo.transfer(**QUICK)
+    run = zoo.transfer(data="digits:0-1", **QUICK)
     path = run.path / "model.keras"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(IntegrityError, match="not the file that the run wrote"):
@@ -224,7 +226,8 @@ def test_a_run_that_was_tampered_with_is_noticed() -> None:
 
 
 def test_runs_are_listed_newest_first_and_opened_by_name() -> None:
-    first, second = zoo.transfer(**QUICK), zoo.transfer(**QUICK, out="runs/second")
+    first = zoo.transfer(data="digits:0-1", **QUICK)
+    second = zoo.transfer(data="digits:0-1", **QUICK, out="runs/second")
     assert [run.path for run in zoo.list_runs()] == [second.path, first.path]
     assert zoo.open_run("second").accuracy == second.accuracy
     with pytest.raises(NotFoundError, match="Did you mean second"):
@@ -328,7 +331,7 @@ def test_pictures_that_were_scaled_already_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["run.json", pytest.param("labels.json", marks=pytest.mark.slow)])
 def test_one_broken_run_hides_no_other(name: str) -> None:
-    good, bad = zoo.transfer(**QUICK), zoo.transfer(**QUICK)
+    good, bad = (zoo.transfer(data="digits:0-1", **QUICK) for _ in range(2))
     (bad.path / name).write_text('{"schema": 1}')
     assert [run.path for run in zoo.list_runs()] == [good.path]
     with pytest.raises(IntegrityError, match="made again"):
@@ -485,6 +488,21 @@ class TestPictureFolders:
         again = zoo.transfer(data=folder, views=2, epochs=3)
         assert again.record["features"]["misses"] == 0
         assert again.record["metrics"] == run.record["metrics"]
+
+    def test_a_plan_counts_the_views(self, folder: Path) -> None:
+        zoo.transfer(data=folder, epochs=1)
+        plan = zoo.plan(data=folder, views=2)
+        assert (plan.views, plan.cached) == (2, 120)
+        assert plan.feature_bytes == 4 * (120 + 2 * plan.examples["train"]) * np.prod(plan.feature_shape)
+
+    def test_one_missing_picture_spoils_no_other(self, folder: Path) -> None:
+        run = zoo.transfer(data=folder, epochs=1)
+        there = min(folder.rglob("*.png"))
+        assert [each.file for each in run.predict([there, folder / "nothing.png"])] == [str(there)]
+        (folder / "broken.png").touch()
+        (folder / "text.png").write_text("no picture")
+        with pytest.raises(DataError, match="None of the 2 files"):
+            run.predict([folder / "broken.png", folder / "text.png"])
 
     def test_views_want_something_frozen(self, folder: Path) -> None:
         with pytest.raises(UsageError, match="--views"):

@@ -127,13 +127,23 @@ class FeatureCache:
         """
         return self._of_each(trunks, examples, progress, 0, Augmentation(), None)
 
-    def cached(self, trunk: Trunk, examples: Any) -> int:
-        """Returns how many of `examples` have their features here already; computes nothing."""
-        opened = open_data(examples).seen_by(trunk.preprocessing)
-        folder = self._folder(trunk, trunk.digests(), opened)
-        folder.open(read_only=True)
-        shard, _ = folder.locate(opened.ids)
-        return int((shard >= 0).sum())
+    def cached(
+        self,
+        trunk: Trunk,
+        examples: Any,
+        *,
+        views: int = 0,
+        augmentation: Augmentation | None = None,
+        augmented: Rows | None = None,
+    ) -> int:
+        """Returns how many features, of `examples` and their views as in `features`, are here; computes nothing."""
+        opened, digests, count = open_data(examples).seen_by(trunk.preprocessing), trunk.digests(), 0
+        for view in range(views + 1):
+            folder = self._folder(trunk, digests, opened, _made(augmentation or Augmentation(), view))
+            folder.open(read_only=True)
+            ids = opened.ids if view == 0 or augmented is None else opened.ids[augmented]
+            count += int((folder.locate(ids)[0] >= 0).sum())
+        return count
 
     def _of_each(
         self,
@@ -176,8 +186,7 @@ class FeatureCache:
     ) -> Version:
         """Returns one version of the examples at `rows`, after what was missing of its features is computed."""
         number, augmentation = view
-        made = {"number": number, **augmentation.to_json()} if number else 0
-        folders = [self._folder(cut, digests, examples, made) for cut in cuts]
+        folders = [self._folder(cut, digests, examples, _made(augmentation, number)) for cut in cuts]
         leases = [folder.lease() for folder in folders if folder.path.is_dir()]
         for folder in folders:
             folder.open()
@@ -241,6 +250,11 @@ class FeatureCache:
     def _folder(self, trunk: Trunk, digests: Sequence[str], examples: Examples, view: Any = 0) -> FeatureFolder:
         spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype, self._engines.precision, view)
         return FeatureFolder(self.root, spec)
+
+
+def _made(augmentation: Augmentation, view: int) -> Any:
+    """Returns what the key of features says of a view."""
+    return {"number": view, **augmentation.to_json()} if view else 0
 
 
 def _augmented(augmentation: Augmentation, view: int, picture: Any, identity: bytes) -> Any:

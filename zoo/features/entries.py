@@ -74,7 +74,7 @@ def find_features(root: Path, keys: Sequence[str]) -> list[FeatureEntry]:
 
 def in_use_message(entry: FeatureEntry) -> str:
     """Returns who uses an entry, in a sentence."""
-    who = ", ".join(map(str, entry.users)) or "another process"
+    who = ", ".join(dict.fromkeys(map(str, entry.users))) or "another process"
     return f"Features {entry.key[:12]} ({named(entry)}) are in use by {who}."
 
 

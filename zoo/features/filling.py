@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from zoo.data import Examples, Ids, Rows
 from zoo.data.bad_files import BadFile
 from zoo.data.reading import Change
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
 from zoo.features.extraction import Extraction
 from zoo.features.features import Features, FeatureStats
 from zoo.features.folder import FeatureFolder
@@ -116,14 +117,19 @@ class Filling:
         folders = [self._folders[number] for number in numbers]
         trunks = [self._trunks[number] for number in numbers]
         shard = _Shard(folders, trunks)
-        for batch in self._extraction.run(trunks, rows, start, below, change):
-            self.bad.update(batch.bad)
-            if len(batch.rows):
-                shard.add(self._examples.ids[batch.rows], batch.outputs)
-            if shard.bytes >= self._shard_bytes or shard.seconds >= self._shard_seconds:
+        try:
+            for batch in self._extraction.run(trunks, rows, start, below, change):
+                self.bad.update(batch.bad)
+                if len(batch.rows):
+                    shard.add(self._examples.ids[batch.rows], batch.outputs)
+                if shard.bytes >= self._shard_bytes or shard.seconds >= self._shard_seconds:
+                    shard.write(self._extraction.engine)
+                    shard = _Shard(folders, trunks)
+                self._progress.advance(len(batch.rows) + len(batch.bad))
+        except BaseException:  # an interruption too: what was computed is kept
+            with contextlib.suppress(ZooError):
                 shard.write(self._extraction.engine)
-                shard = _Shard(folders, trunks)
-            self._progress.advance(len(batch.rows) + len(batch.bad))
+            raise
         shard.write(self._extraction.engine)
         for number in numbers:
             self.computed[number] -= len(self.bad.keys() & set(rows.tolist()))
@@ -144,9 +150,11 @@ class _Shard:
         return time.monotonic() - self._began
 
     def add(self, ids: Ids, outputs: Sequence[NDArray[Any]]) -> None:
+        pairs = zip(outputs, self._folders, self._trunks, strict=True)
+        stored = [_stored(output, folder.spec.dtype, trunk) for output, folder, trunk in pairs]
         self._ids.append(ids)
-        for pile, output, folder, trunk in zip(self._features, outputs, self._folders, self._trunks, strict=True):
-            pile.append(_stored(output, folder.spec.dtype, trunk))
+        for pile, each in zip(self._features, stored, strict=True):
+            pile.append(each)
         self.bytes += max(pile[-1].nbytes for pile in self._features)
 
     def write(self, engine: str | None) -> None:

@@ -51,6 +51,8 @@ def merge_features(root: Path, other: Path, *, dry_run: bool = False) -> list[Me
         raise UsageError(f"{other} is this machine's own feature cache; there is nothing to merge.")
     with os.scandir(other) as entries:
         keys = sorted(each.name for each in entries if is_key(each.name) and each.is_dir(follow_symlinks=False))
+    if not keys:
+        raise NotFoundError(f"Expected a features folder, or a ZOO_HOME that has one; no features are in {other}.")
     return [merged for key in keys for merged in _merge(root / key, other / key, dry_run)]
 
 

@@ -99,6 +99,14 @@ class Job:
         versions = self.settings.views + 1 if name == "train" and self.surgery.trunk else 1
         return Part(x, self.examples.labels, getattr(self.split, name), versions)
 
+    def views(self) -> dict[str, Any]:
+        """Returns which augmented versions there are of which examples, as `FeatureCache` wants to be told."""
+        return {
+            "views": self.settings.views,
+            "augmentation": self.settings.augmentation,
+            "augmented": self.split.train,
+        }
+
     def counts(self) -> dict[str, int]:
         """Returns the number of examples in each part."""
         return {name: len(getattr(self.split, name)) for name in PARTS}

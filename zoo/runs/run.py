@@ -107,7 +107,7 @@ class Run:
 
         Raises:
             NotFoundError: There is no such file.
-            DataError: The only file is no picture, or an array does not fit.
+            DataError: The only file is no picture, or none of several is, or an array does not fit.
         """
         import numpy as np
 
@@ -143,6 +143,8 @@ class Run:
                 if len(files) == 1 or self.record["input"]["decoded"] is None:
                     raise
                 logging.getLogger("zoo").warning("Passed over: %s", error)
+        if not predictions:
+            raise DataError(f"None of the {len(files)} files could be read as a picture.")
         return predictions
 
     def _of_picture(self, file: Path) -> NDArray[np.float32]:
@@ -214,11 +216,12 @@ def picture_files(inputs: Sequence[Path]) -> list[Path]:
     """Returns the picture files among `inputs`, with those inside folders, sorted.
 
     Raises:
-        NotFoundError: An input does not exist, or a folder has no pictures.
+        NotFoundError: No input exists, or a folder has no pictures. One that is missing among others is warned of.
     """
     from zoo.data.decode import SUFFIXES
 
     files: list[Path] = []
+    missing: list[Path] = []
     for path in inputs:
         if path.is_dir():
             inside = sorted(each for each in path.rglob("[!.]*") if each.suffix.lower() in SUFFIXES and each.is_file())
@@ -228,5 +231,9 @@ def picture_files(inputs: Sequence[Path]) -> list[Path]:
         elif path.exists():
             files.append(path)
         else:
-            raise NotFoundError(f"No file {path}.")
+            missing.append(path)
+    if missing and not files:
+        raise NotFoundError(f"No file {missing[0]}.")
+    for path in missing:
+        logging.getLogger("zoo").warning("Passed over: no file %s.", path)
     return files

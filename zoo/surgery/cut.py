@@ -98,6 +98,7 @@ class Surgery:
         random: Whether to start from random weights instead of the model's: a fair rival trained from scratch. Its
             BatchNormalization has momentum 0.9, so that the statistics keep up with few steps.
         whole: The units of the net that `model` is the lower part of, where it ends below its classifier.
+        name: What users call the model; None: as Keras does.
 
     Attributes:
         units: The model's units, or `whole`.
@@ -129,6 +130,7 @@ class Surgery:
         train_batchnorm: bool = False,
         random: bool = False,
         whole: Units | None = None,
+        name: str | None = None,
     ) -> None:
         head = head or Head(classes=2)
         present = split_units(model)
@@ -148,7 +150,9 @@ class Surgery:
         frozen = pooled if pooled_trunk else cuts[self.freeze]
         names = tuple(unit.name for unit in self.units[: self.freeze])
         self.trunk = (
-            Trunk(model.name, names, cuts[: self.freeze + 1], frozen, tap, preprocessing) if self.freeze else None
+            Trunk(name or model.name, names, cuts[: self.freeze + 1], frozen, tap, preprocessing)
+            if self.freeze
+            else None
         )
         self._input, self._output = cuts[0], probabilities
         top = pooled if pooled_trunk else cuts[self.reuse]

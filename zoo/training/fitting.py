@@ -80,6 +80,7 @@ class _Fit:
     """One training: the compiled functions, the best weights so far, and the history."""
 
     def __init__(self, model: keras.Model, train: Part, validation: Part, settings: FitSettings) -> None:
+        self._began = time.perf_counter()
         self._model, self._settings = model, settings
         self._train, self._validation = train, validation
         self._optimizer = keras.optimizers.Adam(settings.learning_rate)
@@ -98,7 +99,7 @@ class _Fit:
     def run(self, progress: Progress) -> History:
         settings, epochs = self._settings, list[Epoch]()
         best, best_epoch, best_weights = float("inf"), 0, self._model.get_weights()
-        began, stopped = time.perf_counter(), "all epochs were run"
+        stopped = "all epochs were run"
         for number in range(1, settings.epochs + 1):
             epoch = self._epoch(number, best_weights)
             epochs.append(epoch)
@@ -120,7 +121,7 @@ class _Fit:
         if epochs[-1].val_loss is not None:
             self._model.set_weights(best_weights)
         steps = len(epochs) * -(-len(self._train) * settings.passes // settings.batch_size)
-        return History(tuple(epochs), best_epoch, steps, time.perf_counter() - began, stopped)
+        return History(tuple(epochs), best_epoch, steps, time.perf_counter() - self._began, stopped)
 
     def _epoch(self, number: int, best_weights: list[NDArray[Any]]) -> Epoch:
         began = time.perf_counter()

@@ -598,3 +598,20 @@ class TestPictureFiles:
             cache.features(trunk_of(), examples)
         with pytest.raises(DataError, match=r"--max-bad|max_bad"):
             cache.features(trunk_of(), examples)
+
+
+def test_what_was_computed_before_an_interruption_is_kept(cache: FeatureCache) -> None:
+    """After 128 of 200 examples; no shard was due yet."""
+
+    class Interrupting(Silent):
+        done = 0
+
+        def advance(self, n: int, **figures: float) -> None:
+            self.done += n
+            if self.done >= 128:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.features(trunk_of(), pictures(200), progress=Interrupting())
+    again = cache.features(trunk_of(), pictures(200))
+    assert (again.stats.hits, again.stats.misses) == (128, 72)

@@ -38,8 +38,8 @@ _log = logging.getLogger("zoo")
 _COMPARED = 4  # examples
 _MEASURED = 16
 _LIMITS = {"float32": 1e-3, "bfloat16": 0.05}  # of the largest value of an output
-_WORTH_CONVERTING = 5.0  # seconds of TensorFlow's work that are left
-_WORTH_MEASURING = 1.5  # where the trunk is converted already
+_WORTH_CONVERTING = 10.0  # seconds of TensorFlow's work that are left
+_WORTH_MEASURING = 3.0  # where the trunk is converted already
 
 
 class Engines:
