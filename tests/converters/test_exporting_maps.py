@@ -118,7 +118,7 @@ POOLINGS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("side", [8, None])
+@pytest.mark.parametrize("side", [8, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", POOLINGS)
 def test_pools_that_keras_has_not(name: str, side: int | None) -> None:
     options, operator = POOLINGS[name]

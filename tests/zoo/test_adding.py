@@ -335,6 +335,7 @@ def test_weights_with_their_net(mobilenet: dict[str, Path]) -> None:
     assert np.array_equal(zoo.load_model("mine")(x), model(x))
 
 
+@pytest.mark.slow
 def test_headless_weights(mobilenet: dict[str, Path]) -> None:
     added = zoo.add(mobilenet["headless"], arch="mobilenet", input_size=(32, 32, 3), preprocess="tf")
     entry = added.entry

@@ -70,7 +70,10 @@ def on_a_base() -> Any:
 
 
 def in_a_sequence() -> Any:
-    base = tf_keras.applications.MobileNet(weights=None, include_top=False, input_shape=(64, 64, 3), alpha=0.25)
+    inputs = tf_keras.Input((16, 16, 3))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False)(inputs)))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.DepthwiseConv2D(3, use_bias=False)(x)))
+    base = tf_keras.Model(inputs, layers.Conv2D(6, 1)(x))
     return tf_keras.Sequential([base, layers.GlobalAveragePooling2D(), layers.Dense(2)])
 
 
@@ -78,7 +81,7 @@ def with_slashes() -> Any:
     """DenseNet's names have slashes, which Keras 3 forbids; fewer blocks than are published have them too."""
     from tf_keras.src.applications.densenet import DenseNet
 
-    return DenseNet([2, 1, 2, 1], weights=None, input_shape=(64, 64, 3), classes=3)
+    return DenseNet([2, 1, 1, 1], weights=None, input_shape=(32, 32, 3), classes=3)
 
 
 def densenet121() -> Any:
@@ -88,7 +91,7 @@ def densenet121() -> Any:
 def with_layers_of_its_own() -> Any:
     from tf_keras.src.applications.convnext import ConvNeXt
 
-    return ConvNeXt([1, 1, 2, 1], [96, 192, 384, 768], input_shape=(64, 64, 3), classes=3)
+    return ConvNeXt([1, 1, 2, 1], [8, 16, 24, 32], input_shape=(32, 32, 3), classes=3)
 
 
 def convnext_tiny() -> Any:
@@ -152,7 +155,7 @@ def activations() -> list[str]:
     return sorted([*found, "leaky_relu", "log_softmax", "relu6", "silu"])
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("suffix", [".h5", pytest.param(".keras", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", activations())
 def test_an_activation_is_what_keras_2_meant_by_its_name(name: str, suffix: str, tmp_path: Path) -> None:
     grid = np.linspace(-8, 8, 161, dtype="float32").reshape(1, 161)
@@ -172,7 +175,10 @@ RECURRENT = {
 
 
 @pytest.mark.parametrize("lacking", [False, True])
-@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in ("ConvLSTM1D", "ConvLSTM3D"))) for each in RECURRENT],
+)
 def test_a_recurrent_layer_has_the_defaults_of_keras_2(kind: str, lacking: bool, tmp_path: Path) -> None:
     """Also where its configuration does not have them: ConvLSTM's is another in Keras 3."""
     tf_keras.utils.set_random_seed(0)

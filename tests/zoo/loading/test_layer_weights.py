@@ -70,9 +70,10 @@ def published() -> keras.Model:
     return load_weights(weight_file(ARCH), ARCH)
 
 
-@functools.cache
-def expected() -> np.ndarray[Any, Any]:
-    return output(published())
+def assert_published(model: keras.Model, dtype: str = "float32") -> None:
+    """Asserts that a net of this architecture has the published weights, rounded to a type, in every place."""
+    for mine, theirs in zip(model.weights, published().weights, strict=True):
+        np.testing.assert_array_equal(mine, np.asarray(theirs).astype(dtype))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a04_layers_in_another_order_go_where_their_names_say(changed: Any) -> N
         order[first], order[second] = order[second], order[first]
         set_names(file, "layer_names", order)
 
-    np.testing.assert_array_equal(output(load_weights(changed(exchange), ARCH)), expected())
+    assert_published(load_weights(changed(exchange), ARCH))
 
 
 def test_a04_layers_in_another_order_are_refused_where_names_do_not_tell_all(changed: Any) -> None:
@@ -157,6 +158,7 @@ def test_a04_a_missing_tensor_is_named(changed: Any) -> None:
         load_weights(changed(remove), ARCH)
 
 
+@pytest.mark.slow
 def test_a04_a_layer_that_is_listed_and_not_there_is_named(changed: Any) -> None:
     def remove(file: h5py.File) -> None:
         del file["Logits"]
@@ -179,19 +181,18 @@ def test_a05_layers_with_nan_and_infinity_are_named(changed: Any) -> None:
 def test_a07_wider_and_big_endian_weights_are_the_same(dtype: str, changed: Any) -> None:
     path = changed(lambda file: recast(file, dtype))
 
-    np.testing.assert_array_equal(output(load_weights(path, ARCH)), expected())
+    assert_published(load_weights(path, ARCH))
 
 
+@pytest.mark.slow
 def test_a07_half_precision_is_what_the_rounded_net_says(changed: Any) -> None:
     """The judge is the net itself with rounded weights."""
-    path = changed(lambda file: recast(file, "<f2"))
-    judge = load_weights(weight_file(ARCH), ARCH)
-    judge.set_weights([weight.astype("float16").astype(weight.dtype) for weight in judge.get_weights()])
-
-    np.testing.assert_array_equal(output(load_weights(path, ARCH)), output(judge))
+    assert_published(load_weights(changed(lambda file: recast(file, "<f2")), ARCH), "float16")
 
 
-@pytest.mark.parametrize("dtype", ["<i1", "|V2", "string"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("<i1", marks=pytest.mark.slow), "|V2", pytest.param("string", marks=pytest.mark.slow)]
+)
 def test_a07_weights_that_are_quantized_bfloat16_or_texts_are_refused(dtype: str, changed: Any) -> None:
     """HDF5 knows no bfloat16; libraries write it as two bytes of no kind."""
 
@@ -225,9 +226,10 @@ def test_names_of_old_files_say_nothing_and_the_order_does(changed: Any) -> None
                 file[layer].move(name, new[-1])
             set_names(file[layer], "weight_names", new)
 
-    np.testing.assert_array_equal(output(load_weights(changed(rename), ARCH)), expected())
+    assert_published(load_weights(changed(rename), ARCH))
 
 
+@pytest.mark.slow
 def test_compressed_weights_are_read(changed: Any) -> None:
     def compress(file: h5py.File) -> None:
         for path in datasets(file):
@@ -237,7 +239,7 @@ def test_compressed_weights_are_read(changed: Any) -> None:
                 path, data=values, compression="gzip" if values.ndim else None, shuffle=bool(values.ndim)
             )
 
-    np.testing.assert_array_equal(output(load_weights(changed(compress), ARCH)), expected())
+    assert_published(load_weights(changed(compress), ARCH))
 
 
 @pytest.mark.parametrize("top", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -261,7 +263,7 @@ def test_weights_of_keras_3_are_loaded_too(top: bool, tmp_path: Path) -> None:
 
 def test_weights_of_keras_3_of_another_net_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.weights.h5"
-    keras.applications.MobileNet(weights=None).save_weights(path)
+    keras.applications.MobileNet(weights=None, alpha=0.25, input_shape=(32, 32, 3), classes=7).save_weights(path)
 
     with pytest.raises(IntegrityError, match=rf"not a file of {ARCH}.*'conv'"):
         recognise_weights(path, ARCH)
@@ -286,7 +288,13 @@ def test_weights_of_another_width_are_named_with_both_shapes(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "dtype", ["i1", pytest.param("?", marks=pytest.mark.slow), pytest.param("c8", marks=pytest.mark.slow), "beyond"]
+    "dtype",
+    [
+        pytest.param("i1", marks=pytest.mark.slow),
+        pytest.param("?", marks=pytest.mark.slow),
+        pytest.param("c8", marks=pytest.mark.slow),
+        "beyond",
+    ],
 )
 def test_a07_numbers_of_another_kind_in_weights_of_keras_3_are_refused(dtype: str, five: Any, tmp_path: Path) -> None:
     """Keras turns whatever is there into float32, and says nothing."""
@@ -301,7 +309,8 @@ def test_a07_numbers_of_another_kind_in_weights_of_keras_3_are_refused(dtype: st
         load_weights(path, ARCH, classes=5)
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(">f4", marks=pytest.mark.slow), ">f8"])
+@pytest.mark.parametrize("dtype", [">f4", ">f8"])
+@pytest.mark.slow
 def test_a07_other_floats_in_weights_of_keras_3_are_the_same(dtype: str, five: Any, tmp_path: Path) -> None:
     path = shutil.copy(five[0], tmp_path / "net.weights.h5")
     with h5py.File(path, "r+") as file:
