@@ -68,15 +68,15 @@ class Ways:
             if number < slow_rounds:
                 self._measure("keras: inside", self._inside)
             self._measure("keras: features", self._features)
-            for name, engine in (("tensorflow", "tensorflow"), ("fastest", "auto")):
+            for name, engine in (("tensorflow", "tensorflow"), ("onnxruntime", "onnxruntime")):
                 home = self._place / f"home-{name}"
                 shutil.rmtree(home, ignore_errors=True)
                 self._measure(f"zoo: cold, {name}", lambda home=home, engine=engine: self._zoo(home, engine))
-                if name == "fastest":
+                if name == "onnxruntime":
                     for part in ("features", "contents.sqlite"):
                         self._remove(home / part)
                     self._measure(
-                        "zoo: cold, fastest, trunk stored", lambda home=home, engine=engine: self._zoo(home, engine)
+                        "zoo: cold, onnxruntime, trunk stored", lambda home=home, engine=engine: self._zoo(home, engine)
                     )
                 self._measure(f"zoo: warm ({name})", lambda home=home: self._zoo(home, "tensorflow"))
             self._measure("zoo: features and fit alone, warm", self._alone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def _show(found: DataCheck) -> None:
     for finding in found.findings:
         click.echo()
         _show_finding(finding)
-    if not found.findings:
+    if not found.findings and not found.problem:
         click.echo("\nNothing was found that needs a look.")
 
 
@@ -79,12 +80,18 @@ def _facts(found: DataCheck) -> list[tuple[str, str]]:
         ("data", found.name),
         ("usable", counted(found.examples, found.noun)),
         ("passed over", number(found.passed_over)),
+        ("passed over in silence", _ignored(found.ignored)),
         ("formats", listed(found.formats)),
         ("colour modes", listed(found.modes)),
         *((name, f"{s.low:g} to {s.high:g}, median {s.median:g}") for name, s in found.sizes.items()),
         ("decoded", ("yes, every file in full" if found.decoded else "no (--quick)") if found.formats else ""),
     ]
     return [pair for pair in pairs if pair[1]]
+
+
+def _ignored(counts: Mapping[str, int]) -> str:
+    hints = {"links": " (--follow-links)"}
+    return ", ".join(f"{counted(count, what.removesuffix('s'))}{hints.get(what, '')}" for what, count in counts.items())
 
 
 def _show_classes(found: DataCheck) -> None:

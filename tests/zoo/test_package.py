@@ -16,7 +16,7 @@ import zoo
 ROOT = Path(__file__).parent.parent.parent
 # From the ground up; a part may import parts of lower floors only (converters: errors alone).
 FLOORS = [
-    ["zoo.errors", "zoo.progress", "zoo.files", "zoo.names", "zoo.compiled", "zoo.laps", "zoo.locking"],
+    ["zoo.errors", "zoo.progress", "zoo.files", "zoo.names", "zoo.compiled", "zoo.laps", "zoo.locking", "zoo.pages"],
     ["zoo.converters"],
     ["zoo.registry"],
     ["zoo.data"],

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 
 from zoo.data.findings import Case, Finding, counted
 from zoo.errors import DataError
+from zoo.pages import data_uri, page_environment
 
 if TYPE_CHECKING:
     from zoo.data.checking import DataCheck
@@ -23,7 +21,6 @@ _LISTED = 100  # of one finding without
 _TOGETHER = 6  # pictures of one case
 _PIXELS = 128
 _BARS = 30  # classes that are drawn before a fold
-_JOINERS = "\u200c\u200d"  # of Persian and of emoji: unseen, and harmless
 
 
 def render_check(check: DataCheck) -> str:
@@ -31,20 +28,7 @@ def render_check(check: DataCheck) -> str:
 
     Names come from files: each is escaped, and characters that hide or reorder text show as codes.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    def finalize(value: Any) -> Any:
-        return _visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("zoo.data", ""),
-        autoescape=True,
-        finalize=finalize,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("zoo.data")
     environment.filters |= {"number": "{:,}".format, "count": counted, "compact": "{:,.6g}".format}
     page = environment.get_template("check.html.j2").render(
         check=check,
@@ -75,7 +59,7 @@ def _picture(check: DataCheck, row: int) -> str | None:
         picture = np.asarray(check.source.read(np.array([row]))[0])
     except DataError:
         return None
-    return _data_uri(_bytes_of(picture))
+    return data_uri(_bytes_of(picture), _PIXELS)
 
 
 def _bytes_of(picture: NDArray[Any]) -> NDArray[np.uint8]:
@@ -84,31 +68,3 @@ def _bytes_of(picture: NDArray[Any]) -> NDArray[np.uint8]:
     values = np.nan_to_num(picture.astype(np.float64))
     full = 1.0 if picture.dtype.kind == "f" and np.abs(values).max(initial=0) <= 1 else 255.0
     return np.clip(np.rint(values / full * 255), 0, 255).astype(np.uint8)
-
-
-def _data_uri(picture: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    is_small = max(image.size) <= _PIXELS
-    image.thumbnail((_PIXELS, _PIXELS))
-    file = io.BytesIO()
-    if is_small:
-        image.save(file, "png", optimize=True)
-    else:
-        image.save(file, "jpeg", quality=80)
-    kind = "png" if is_small else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _visible(text: str) -> str:
-    """Returns `text` with control, direction and lone surrogate characters spelled out.
-
-    >>> _visible("a\u202eb")
-    'a\\\\u202eb'
-    """
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(
-        f"\\u{ord(each):04x}" if unicodedata.category(each) in hidden and each not in _JOINERS else each
-        for each in text
-    )

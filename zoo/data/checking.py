@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from zoo.data.inspecting import Inspection
 from zoo.data.odd_pictures import odd_pictures
 from zoo.data.sources import open_data
 from zoo.data.split import Split, split_examples
-from zoo.data.values import Spread, odd_rows, spread_of
+from zoo.data.values import Spread, median_of, odd_rows, spread_of
 from zoo.errors import DataError
 from zoo.files import write_bytes
 from zoo.progress import Progress, Silent
@@ -51,6 +51,7 @@ class DataCheck:
         noun: What an example is: a picture or a row.
         examples: How many can be used.
         passed_over: How many cannot.
+        ignored: How many links (not followed) and other files lie beside the pictures of a folder.
         decoded: Whether every example was decoded in full (not with `quick`).
         classes: In the order of their numbers, with what each part of the split would get.
         formats: How many pictures of each file format; empty for arrays.
@@ -66,6 +67,7 @@ class DataCheck:
     noun: str
     examples: int
     passed_over: int
+    ignored: Mapping[str, int]
     decoded: bool
     classes: tuple[ClassCount, ...]
     formats: Mapping[str, int]
@@ -148,7 +150,11 @@ def check_data(
     found = [*find.bad_files(bad), *find.equal_contents(named)]
     if near_duplicates and inspections:
         found += find.near_copies(named, clusters_of(np.stack([each.thumbnail for each in inspections])))
-    found += [*find.small_classes(named), *(find.without_a_part(named, split) if split else [])]
+    found += [
+        *find.small_classes(named),
+        *find.like_named_classes(named),
+        *(find.without_a_part(named, split) if split else []),
+    ]
     found += odd_pictures(named, inspections) if inspections else []
     values, odd_values = odd_rows(named) if inspections is None else (None, [])
     return DataCheck(
@@ -156,6 +162,7 @@ def check_data(
         noun=named.noun,
         examples=len(examples) - len(undecodable),
         passed_over=len(bad),
+        ignored=getattr(examples, "ignored", {}),
         decoded=not quick,
         classes=_class_counts(examples, split),
         formats=_counts([each.format for each in inspections or ()]),
@@ -164,6 +171,7 @@ def check_data(
         sides=_sides(inspections) if inspections else (),
         findings=tuple(sorted([*found, *odd_values], key=lambda each: ("error", "warning", "note").index(each.level))),
         problem=_refusal(bad, len(examples) + len(examples.bad), examples.name, BadFilePolicy(bad_files, max_bad))
+        or _unusable(odd_values)
         or problem,
         seconds=time.monotonic() - began,
         source=examples,
@@ -240,9 +248,21 @@ def _split(examples: Examples, seed: int) -> tuple[Split | None, str | None]:
         split = split_examples(examples.ids, examples.labels, seed, parts=examples.parts, groups=examples.groups)
     except DataError as error:
         return None, str(error)
+    if not len(split.test) and _is_one_group(examples):
+        return split, f"All {len(examples):,} examples of {examples.name!r} are one group; none is left to test on."
     if not len(split.test):
         return split, f"Data {examples.name!r} has no class with two different examples; none is left to test on."
     return split, None
+
+
+def _is_one_group(examples: Examples) -> bool:
+    return examples.groups is not None and len(np.unique(examples.groups)) == 1
+
+
+def _unusable(findings: Sequence[Finding]) -> str | None:
+    """Returns why an array's numbers cannot be trained on; a training refuses each of these errors too."""
+    errors = [each for each in findings if each.level == "error"]
+    return f"{_sentence(errors[0])} {errors[0].advice}" if errors else None
 
 
 def _refusal(bad: Sequence[BadFile], total: int, name: str, policy: BadFilePolicy) -> str | None:
@@ -270,8 +290,9 @@ def _counts(values: Sequence[str]) -> dict[str, int]:
 
 def _sizes(inspections: Sequence[Inspection]) -> dict[str, Spread]:
     return {
-        "width": spread_of([each.width for each in inspections]),
-        "height": spread_of([each.height for each in inspections]),
+        name: replace(spread_of(sides), median=median_of(sides))
+        for name in ("width", "height")
+        for sides in [[getattr(each, name) for each in inspections]]
     }
 
 

@@ -71,7 +71,11 @@ class Named:
     def case(self, rows: Iterable[int], detail: str = "") -> Case:
         """Returns a case of these examples."""
         rows = tuple(int(row) for row in rows)
-        return Case(tuple(self.name(row) for row in rows), detail, rows)
+        names = tuple(self.name(row) for row in rows)
+        lines = getattr(self.examples, "lines", None)
+        if lines and len(set(names)) < len(names):
+            names = tuple(f"{name} (line {lines[row]})" for name, row in zip(names, rows, strict=True))
+        return Case(names, detail, rows)
 
     def count(self, number: int) -> str:
         """Returns a number of examples, as in 1 picture."""
@@ -179,6 +183,16 @@ def small_classes(named: Named) -> list[Finding]:
             tuple(Case((examples.classes[at],), named.count(int(counts[at]))) for at in ends) if uneven else (),
         ),
     ]  # fmt: skip
+
+
+def like_named_classes(named: Named) -> list[Finding]:
+    """Returns as a finding the classes whose names differ only in case."""
+    alike: dict[str, list[str]] = {}
+    for name in named.examples.classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    cases = tuple(Case(tuple(names)) for names in alike.values() if len(names) > 1)
+    title = f"{counted(len(cases), 'group')} of classes whose names differ only in upper and lower case"
+    return found_in("like-named classes", "warning", title, "If they are one class, give it one name.", cases)
 
 
 def joined_across_parts(named: Named, split: Split) -> list[Finding]:

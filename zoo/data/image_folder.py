@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from zoo.data.bad_files import BadFile
+from zoo.data.grouping import refuse_useless_groups
 from zoo.data.inspecting import claims
 from zoo.data.listing import PARTS, Listing
 from zoo.data.walking import FoundFile, files_under, is_litter
@@ -33,16 +34,21 @@ def list_folder(name: str, folder: str, *, follow_links: bool = False, group_by:
 
     Raises:
         DataError: There are no pictures in it, or none in class folders.
-        UsageError: `group_by` is no regular expression.
+        UsageError: `group_by` is no regular expression, or tells no groups apart.
     """
     pattern = _compiled(group_by)
-    found = list(files_under(folder, follow_links=follow_links))
+    links: list[str] = []
+    found = list(files_under(folder, follow_links=follow_links, links=links))
     depth = 2 if _has_parts(name, [each.path for each in found if each.status]) else 1
-    listing = Listing(name, str(Path(folder).absolute()))
+    listing = Listing(name, str(Path(folder).absolute()), links=links)
     for each in found:
         _enter(listing, each, depth, pattern)
     if not listing.paths:
         raise DataError(_nothing_found(folder, found, follow_links))
+    if group_by is not None:
+        pictures = [row for row, path in enumerate(listing.paths) if claims(path)] or range(len(listing.paths))
+        groups = [listing.groups[row] for row in pictures]
+        refuse_useless_groups(groups, group_by, "paths", listing.paths[pictures[0]])
     with_pictures = set(listing.labels)
     listing.empty = sorted(_class_folders(folder, depth, follow_links) - with_pictures)
     return listing
@@ -89,10 +95,13 @@ def _enter(listing: Listing, found: FoundFile, depth: int, pattern: re.Pattern[s
         return
     parts = found.path.split("/")
     if depth == 2 and parts[0].lower() not in PARTS:
+        listing.others += 1
         return  # notes beside the parts; with pictures in them it would be a class
     if len(parts) <= depth:
         if claims(found.path):
             listing.bad.append(BadFile(found.path, "it lies in no class folder"))
+        else:
+            listing.others += 1
         return
     listing.paths.append(found.path)
     listing.statuses.append(found.status)

@@ -26,6 +26,8 @@ class Listing:
         lines: Of the table that names each; empty for folders.
         bad: What cannot be used.
         empty: Names of class folders without pictures.
+        links: Names of links that were not followed.
+        others: How many files, beside the paths, are no pictures and do not claim to be.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Listing:
     lines: list[int] = field(default_factory=list)
     bad: list[BadFile] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    others: int = 0
 
     def whole_path(self, row: int) -> str:
         """Returns where a file lies."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.data.bad_files import BadFile, BadFilePolicy
 from zoo.data.examples import Rows, number_classes, row_ids
+from zoo.data.grouping import refuse_useless_groups
 from zoo.data.npz import NpzFile
 from zoo.data.split import group_numbers, joined_groups, own_numbers
 from zoo.errors import DataError, UsageError, nearest_names
@@ -35,7 +36,7 @@ class NpzExamples:
     Raises:
         DataError: It lacks an array, they do not fit, or it is damaged.
         UnsafeFileError: It has pickles, or claims sizes that it cannot have.
-        UsageError: There is no array `group_by`.
+        UsageError: There is no array `group_by`, or it tells no groups apart.
     """
 
     paths: Sequence[str] | None = None
@@ -91,11 +92,13 @@ class NpzExamples:
                 f"No array {name!r} to group by in {self._path}; it has {', '.join(arrays.file.names)}."
                 f"{nearest_names(name, arrays.file.names)}"
             )
-        numbers = own_numbers(self.ids)
+        numbers, names = own_numbers(self.ids), [""] * len(self)
         for suffix, x, begin in zip(arrays.suffixes, self._x, self._begins, strict=False):
             if name + suffix in arrays.file.names:
                 values = arrays.flat(name + suffix, len(x))
-                numbers[begin : begin + len(x)] = group_numbers([str(value) for value in values.tolist()])
+                names[begin : begin + len(x)] = [str(value) for value in values.tolist()]
+                numbers[begin : begin + len(x)] = group_numbers(names[begin : begin + len(x)])
+        refuse_useless_groups(names, name, "rows", "row 0")
         return joined_groups(self.ids, numbers)
 
 
@@ -106,7 +109,10 @@ class _Arrays:
         self.file, self._path = file, path
         self.suffixes = [suffix for suffix in _PARTS if self._name("x", suffix) in file.names]
         if "" not in self.suffixes:
-            raise DataError(f"{path}: expected arrays x and y (and x_test, y_test); it has {', '.join(file.names)}.")
+            raise DataError(
+                f"{path}: expected arrays x and y (and x_test, y_test); it has {', '.join(file.names) or 'none'}. "
+                "Save them by these names: np.savez(path, x=..., y=...)."
+            )
 
     def _name(self, letter: str, suffix: str) -> str:
         names = [letter + suffix, letter + (suffix or _TRAIN)]
@@ -125,7 +131,10 @@ class _Arrays:
         """Returns the labels of a part's `count` examples."""
         name = self._name("y", suffix)
         if name not in self.file.names:
-            raise DataError(f"{self._path}: expected labels in an array {name!r}; it has {', '.join(self.file.names)}.")
+            raise DataError(
+                f"{self._path}: expected labels in an array {name!r}; it has {', '.join(self.file.names)}. "
+                "Save them by these names: np.savez(path, x=..., y=...)."
+            )
         return self.flat(name, count)
 
     def flat(self, name: str, count: int) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.data.findings import Finding, Level, Named, found_in
+from zoo.data.values import median_of
 
 if TYPE_CHECKING:
     from zoo.data.inspecting import Inspection
@@ -56,7 +57,7 @@ def odd_pictures(named: Named, inspections: Sequence[Inspection]) -> list[Findin
 def _oddities(inspections: Sequence[Inspection]) -> list[_Oddity]:
     pixels = np.array([each.width * each.height for each in inspections])
     usual = float(np.median(pixels))
-    median = inspections[int(np.argsort(pixels, kind="stable")[len(pixels) // 2])]
+    median = "x".join(str(median_of([getattr(each, side) for each in inspections])) for side in ("width", "height"))
 
     def small(name: str, each: Inspection) -> str:
         is_small = each.width * each.height * _SMALL < usual or min(each.width, each.height) < _SMALLEST < usual**0.5
@@ -69,7 +70,7 @@ def _oddities(inspections: Sequence[Inspection]) -> list[_Oddity]:
         ),
         _Oddity(
             "small", "warning", "is much smaller than the others", "are much smaller than the others",
-            f"Often icons or previews; the median is {_size(median)}.", small,
+            f"Often icons or previews; the median is {median}.", small,
         ),
         _Oddity(
             "long", "warning", "is very long and narrow", "are very long and narrow",

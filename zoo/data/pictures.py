@@ -59,6 +59,8 @@ class FileExamples:
 
     Attributes:
         inspections: What is known of the file of each.
+        lines: Of the table that names each; None for folders.
+        ignored: How many links (not followed) and other files a folder has beside the pictures.
 
     Made by `open_data`.
     """
@@ -75,10 +77,12 @@ class FileExamples:
         chosen = rows.tolist()
         self.name, self._folder = listing.name, listing.folder
         self._paths = [listing.paths[row] for row in chosen]
+        self.lines = [listing.lines[row] for row in chosen] if listing.lines else None
         self.classes, self.labels = _numbered([listing.labels[row] for row in chosen])
         self.ids, self.inspections = ids, inspections
         self.parts = np.array(listing.parts, np.int8)[rows] if listing.parts else None
         self.groups: NDArray[np.int64] | None = None
+        self.ignored: dict[str, int] = {}
         self.bad, self.policy = tuple(bad), policy
         self._see("RGB", None)
 
@@ -147,6 +151,9 @@ def open_listing(listing: Listing, rules: PictureRules, progress: Progress | Non
         raise DataError(f"None of the {total:,} pictures of {listing.name!r} can be used; the first: {bad[0]}.")
     examples = FileExamples(listing, kept, survey.ids[kept], survey.inspections[kept], bad, rules.policy)
     examples.groups = _groups(examples, [listing.groups[row] for row in kept] if listing.groups else None, rules)
+    if not listing.lines:
+        counts = {"links": len(listing.links), "other files": listing.others + len(survey.others)}
+        examples.ignored = {what: count for what, count in counts.items() if count}
     _tell_empty(listing, examples)
     return examples
 

@@ -25,6 +25,7 @@ from zoo.registry import InputSpec
 Change = Callable[[NDArray[np.uint8], bytes], NDArray[np.uint8]]
 
 _AHEAD = 2  # batches that are read before they are asked for
+_NAMED = 3  # examples that an error names
 _PIECE = 64  # examples of an array that are preprocessed at a time
 
 
@@ -67,8 +68,10 @@ class Reader:
         """Returns the preprocessed examples at `rows`, [len(rows), ...]."""
         pictures = self._decoded(rows)
         if isinstance(pictures, np.ndarray) or len({picture.shape for picture in pictures}) == 1:
-            return self._preprocessed(np.asarray(pictures))
-        return np.concatenate([self._preprocessed(picture[None]) for picture in pictures])
+            return self._preprocessed(np.asarray(pictures), rows)
+        return np.concatenate(
+            [self._preprocessed(picture[None], rows[at : at + 1]) for at, picture in enumerate(pictures)]
+        )
 
     def batches(self, rows: Rows, size: int) -> Iterator[Batch]:
         """Yields the preprocessed examples at `rows` in order, `size` at a time, read ahead by several threads.
@@ -103,13 +106,23 @@ class Reader:
         ids = self._examples.ids[rows]
         return [self._change(picture, key.tobytes()) for picture, key in zip(pictures, ids, strict=True)]
 
-    def _preprocessed(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def _refuse_infinite(self, rows: Rows, batch: NDArray[Any]) -> None:
+        """Raises `DataError` for values that are not finite: a ReLU would make 0 of them, and nobody would know."""
+        if batch.dtype.kind != "f" or np.isfinite(batch).all():
+            return
+        faults = np.asarray(rows)[~np.isfinite(batch.reshape(len(batch), -1)).all(axis=1)].tolist()
+        paths = self._examples.paths
+        shown = ", ".join(str(row) if paths is None else paths[row] for row in faults[:_NAMED])
+        raise DataError(
+            f"Data {self._examples.name!r} has values that are not finite (NaN or infinite): example {shown}"
+            f"{', ...' if len(faults) > _NAMED else ''}. Remove them, or put numbers there."
+        )
+
+    def _preprocessed(self, batch: NDArray[Any], rows: Rows) -> NDArray[Any]:
         if batch.dtype == np.uint8:
             return np.asarray(self._of_bytes(keras.ops.convert_to_tensor(batch)))
         batch = batch.astype(self.dtype, copy=False)
-        if batch.dtype.kind == "f" and not np.isfinite(batch).all():
-            # A ReLU would make 0 of it, and nobody would know.
-            raise DataError(f"Data {self._examples.name!r} has values that are not finite (NaN or infinite).")
+        self._refuse_infinite(rows, batch)
         return np.asarray(self._of_numbers(keras.ops.convert_to_tensor(batch)))
 
     @cached_property

@@ -13,12 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.data.bad_files import BadFile
+from zoo.data.grouping import refuse_useless_groups
 from zoo.data.listing import PARTS, Listing
 from zoo.data.whole_files import read_file
 from zoo.errors import DataError, UsageError, nearest_names
 
 MOST_CLASSES = 1_000_000
 _SHOWN = 3
+_OTHER_NAMES = {
+    "path": ("file", "filename", "file_name", "filepath", "image", "image_path"),
+    "label": ("class", "category", "class_name", "target"),
+}
 
 Row = tuple[int, list[str]]
 """The number of a row's first line, from 1, and its fields."""
@@ -37,7 +42,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing
 
     Raises:
         DataError: It is no such table; the message names the line.
-        UsageError: There is no column `group_by`.
+        UsageError: There is no column `group_by`, or it tells no groups apart.
     """
     rows = _rows(path)
     _, header = next(rows, (1, []))
@@ -62,12 +67,14 @@ def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
         raise DataError(
             f"{path} names files that are not there: {'; '.join(missing[:_SHOWN])}{more}. Paths are relative to "
-            f"{path.parent}."
+            "the folder of the table."
         )
     if repeated:
         logging.getLogger("zoo").warning("%s: %d rows say again what others say; they count once.", path, repeated)
     if not listing.paths and not listing.bad:
         raise DataError(f"{path} names no pictures: it has no row below its header.")
+    if group_by is not None and listing.groups:
+        refuse_useless_groups(listing.groups, group_by, "rows", f"line {listing.lines[0]}")
     if all(part < 0 for part in listing.parts):
         listing.parts = []
     return listing
@@ -112,6 +119,7 @@ def _columns(path: Path, header: Sequence[str], group_by: str | None) -> list[in
             raise DataError(
                 f"{path}, line 1: expected columns path,label (and split, if you like); no column {wanted!r} among "
                 f"{', '.join(map(repr, header)) or 'none'}."
+                + next((f" Rename {each!r} to {wanted!r}." for each in _OTHER_NAMES[wanted] if each in names), "")
             )
     twice = [name for name in ("path", "label", "split") if names.count(name) > 1]
     if twice:
@@ -137,15 +145,24 @@ def _check(path: Path, line: int, values: list[str], classes: set[str]) -> None:
             raise DataError(f"{path}, line {line}: the {what} is empty.")
     if values[2] and values[2] not in PARTS:
         raise DataError(f"{path}, line {line}: expected a split of {', '.join(PARTS)} or nothing; got {values[2]!r}.")
+    _refuse_bytes(path, line, values[1])
     classes.add(values[1])
     if len(classes) > MOST_CLASSES:
         raise DataError(f"{path}, line {line}: more than {MOST_CLASSES:,} classes. Is label the right column?")
+
+
+def _refuse_bytes(path: Path, line: int, value: str) -> None:
+    """Refuses bytes that are no UTF-8; only the path of a file that is there may have such."""
+    odd = next((ord(each) - 0xDC00 for each in value if "\udc80" <= each <= "\udcff"), None)
+    if odd is not None:
+        raise DataError(f"{path} is not UTF-8 (byte 0x{odd:02x} in line {line}); save it as CSV UTF-8.")
 
 
 def _enter(listing: Listing, line: int, values: list[str], grouped: bool, missing: list[str]) -> None:
     try:
         status = Path(listing.folder, values[0]).stat()
     except (FileNotFoundError, NotADirectoryError):
+        _refuse_bytes(Path(listing.name), line, values[0])
         missing.append(f"{values[0]!r} (line {line})")
         return
     except OSError as error:

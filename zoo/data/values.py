@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.findings import Case, Finding, Named
+from zoo.data.findings import Case, Finding, Level, Named
 
 _AT_ONCE = 1024  # rows
+_LEAST_SIDE = 8  # pixels, of rows that may be pictures
 _SAMPLE = 1_000_000  # values that the median is taken of
 
 
@@ -32,6 +33,15 @@ def spread_of(values: Sequence[float] | NDArray[Any]) -> Spread:
     """
     low, median, high = np.quantile(np.asarray(values, np.float64), (0, 0.5, 1))
     return Spread(float(low), float(median), float(high))
+
+
+def median_of(pixels: Sequence[int]) -> int:
+    """Returns the median of whole numbers as a whole number: the lower of the two in the middle.
+
+    >>> median_of([4, 1, 3, 2])
+    2
+    """
+    return int(np.sort(pixels)[(len(pixels) - 1) // 2])
 
 
 def odd_rows(named: Named) -> tuple[Spread | None, list[Finding]]:
@@ -68,7 +78,7 @@ def _blocks(named: Named) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _findings(named: Named, infinite: list[int], constant: list[int], spread: Spread | None) -> list[Finding]:
-    found = []
+    found = _shape_findings(named, spread)
     if infinite:
         title = f"{named.count(len(infinite))} with values that are not finite (NaN or infinite)"
         advice = "A network makes nonsense of them: remove the rows, or put numbers there."
@@ -79,6 +89,26 @@ def _findings(named: Named, infinite: list[int], constant: list[int], spread: Sp
         found.append(Finding("blank", "warning", title, advice, tuple(named.case([row]) for row in constant)))
     if spread and named.noun == "picture" and spread.low >= -1 and 0 < spread.high <= 1:
         title = f"pictures have values {spread.low:g} to {spread.high:g}, not 0 to 255"
-        advice = "The preprocessing of pretrained models expects 0 to 255: multiply them by 255."
-        found.append(Finding("range", "warning", title, advice, (Case(("all pictures",)),)))
+        advice = "The preprocessing of pretrained models expects 0 to 255: (x * 255).astype('uint8')."
+        level: Level = "error" if _dtype(named).kind == "f" else "warning"
+        found.append(Finding("range", level, title, advice, (Case(("all pictures",)),)))
     return found
+
+
+def _dtype(named: Named) -> np.dtype[Any]:
+    return np.asarray(named.examples.read(np.arange(min(1, len(named.examples))))).dtype
+
+
+def _shape_findings(named: Named, spread: Spread | None) -> list[Finding]:
+    """Returns what keeps an array from being taken for the pictures that it may hold."""
+    dtype, shape = _dtype(named), named.examples.shape
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3) and dtype == np.uint8:
+        title = f"pictures of shape {list(shape)} have their channels first"
+        advice = "Expected [n, height, width, channels]: x.transpose(0, 2, 3, 1)."
+        return [Finding("channels first", "error", title, advice, (Case(("all pictures",)),))]
+    is_flat = len(shape) == 2 and min(size or 0 for size in shape) >= _LEAST_SIDE
+    if is_flat and dtype.kind == "f" and spread and spread.low >= 0 and 0 < spread.high <= 255:
+        how = "(x * 255).astype('uint8')" if spread.high <= 1 else "x.astype('uint8')"
+        title = f"numbers {list(shape)} are taken as rows, not as pictures"
+        return [Finding("rows", "note", title, f"If they are gray pictures: {how}.", (Case(("all rows",)),))]
+    return []

@@ -33,13 +33,14 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _LITTER
 
 
-def files_under(folder: str, *, follow_links: bool = False) -> Iterator[FoundFile]:
+def files_under(folder: str, *, follow_links: bool = False, links: list[str] | None = None) -> Iterator[FoundFile]:
     """Yields the files below a folder, sorted by name within each; pipes, sockets and devices are passed over.
 
     Args:
         folder: Where; it may itself be a link.
         follow_links: Whether links to files and folders are followed, wherever they lead. A folder is entered only
             once on any way from the top, so that links cannot go round for ever.
+        links: The names of links that are not followed are added to it.
     """
     status = Path(folder).stat()
     top = _Level("", ((status.st_dev, status.st_ino),))
@@ -51,7 +52,12 @@ def files_under(folder: str, *, follow_links: bool = False) -> Iterator[FoundFil
             levels.pop()
         elif isinstance(entry, FoundFile):
             yield entry
-        elif not is_litter(entry.name) and (follow_links or not entry.is_symlink()):
+        elif is_litter(entry.name):
+            continue
+        elif not follow_links and entry.is_symlink():
+            if links is not None:
+                links.append(entry.name)
+        else:
             found = _looked_at(entry, level, follow_links)
             if isinstance(found, _Level):
                 levels.append((found, iter(_entries(folder, found.prefix))))

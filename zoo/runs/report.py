@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.pages import data_uri, page_environment, visible
 from zoo.runs import charts
 
 if TYPE_CHECKING:
@@ -22,10 +20,8 @@ if TYPE_CHECKING:
 _MATRIX_CLASSES = 50
 _SHOWN_PAIRS = 30
 _SHOWN_CLASSES = 12
-_EXACT_PIXELS = 128
 _THUMBNAIL_PIXELS = 224
 _SPACE = "\u00a0"
-_JOINERS = "\u200c\u200d"  # of Persian and of emoji: unseen, and harmless
 
 
 @dataclass(frozen=True)
@@ -53,20 +49,7 @@ def render_report(report: Report) -> str:
 
     Names come from users and files: each is escaped, and characters that hide or reorder text show as codes.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    def finalize(value: Any) -> Any:
-        return _visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("zoo.runs", ""),
-        autoescape=True,
-        finalize=finalize,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("zoo.runs")
     environment.filters |= {
         "percent": _percent, "bytes": _bytes, "duration": _duration, "number": _number, "count": _count,
         "shape": _shape, "small": _small, "loss": _loss,
@@ -92,7 +75,7 @@ def _context(report: Report) -> dict[str, Any]:
         "pairs": charts.pairs(confusion, classes, _SHOWN_PAIRS),
         "per_class": charts.per_class(confusion, classes),
         "shown_classes": _SHOWN_CLASSES,
-        "short_names": max(len(_visible(name)) for name in classes) <= 3,
+        "short_names": max(len(visible(name)) for name in classes) <= 3,
         "mistakes": [(mistake, _data_uri(mistake.picture)) for mistake in report.mistakes],
         "details": _details(record),
     }
@@ -161,15 +144,7 @@ def _data_uri(picture: NDArray[np.uint8] | None) -> str | None:
     """Returns a small picture exactly (PNG), a large one reduced (JPEG), and None for what is none."""
     if picture is None or picture.shape[-1] not in (1, 3):
         return None
-    from PIL import Image
-
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    file, kind = io.BytesIO(), "png"
-    if max(image.size) > _EXACT_PIXELS:
-        image.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
-        kind = "jpeg"
-    image.save(file, kind, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(picture, _THUMBNAIL_PIXELS)
 
 
 def _details(record: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
@@ -197,19 +172,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _visible(text: str) -> str:
-    """Returns `text` with control, direction and lone surrogate characters spelled out.
-
-    >>> _visible("a\u202eb")
-    'a\\\\u202eb'
-    """
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(
-        f"\\u{ord(each):04x}" if unicodedata.category(each) in hidden and each not in _JOINERS else each
-        for each in text
-    )
 
 
 def _percent(share: float, digits: int = 1) -> str:

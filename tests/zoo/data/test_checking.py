@@ -307,3 +307,54 @@ def test_b03_b11_few_and_smallest_pictures_are_checked(tmp_path: Path) -> None:
     assert sum(count for _, _, count in check.sides) == 2
     assert "none is left to test on" in str(check.problem)
     assert check.to_html().count("data:image/") >= 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kind", "remedy"),
+    [
+        ((20, 12, 12, 3), "float32", "range", "(x * 255).astype('uint8')"),
+        ((20, 3, 12, 12), "uint8", "channels first", "x.transpose(0, 2, 3, 1)"),
+    ],
+)
+def test_arrays_that_a_transfer_refuses_are_a_problem(
+    shape: tuple[int, ...], dtype: str, kind: str, remedy: str
+) -> None:
+    x = np.random.default_rng(0).uniform(0, 1 if dtype == "float32" else 255, shape).astype(dtype)
+    check = check_data((x, np.arange(20) % 2))
+    assert (finding(check, kind).level, remedy in str(check.problem)) == ("error", True)
+
+
+def test_rows_that_may_be_pictures_are_noted() -> None:
+    check = check_data((np.random.default_rng(0).random((20, 8, 8)), np.arange(20) % 2))
+    assert check.problem is None
+    assert (finding(check, "rows").level, "(x * 255).astype('uint8')" in finding(check, "rows").advice) == (
+        "note",
+        True,
+    )
+
+
+def test_a_path_with_two_labels_is_told_with_its_lines_and_classes_of_one_name(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", picture(1))
+    put(tmp_path / "b.png", picture(2, (97, 80)))
+    (tmp_path / "labels.csv").write_text("path,label\na.png,Kreise\nb.png,kreise\na.png,kreise\n")
+    check = check_data(tmp_path / "labels.csv")
+    assert names(check, "label collision") == [{"a.png (line 2)", "a.png (line 4)"}]
+    assert names(check, "like-named classes") == [{"Kreise", "kreise"}]
+
+
+def test_the_median_size_is_one_in_whole_pixels(tmp_path: Path) -> None:
+    for number, side in enumerate((90, 101, 112, 133)):
+        put(tmp_path / "pets" / "ab"[number % 2] / f"{number}.png", picture(number, (side, side + 7)))
+    put(tmp_path / "pets" / "a" / "icon.png", picture(9, (9, 9)))
+    put(tmp_path / "pets" / "b" / "large.png", picture(8, (140, 95)))
+    check = check_data(tmp_path / "pets")
+    assert (check.sizes["width"].median, check.sizes["height"].median) == (101, 97)
+    assert "the median is 101x97." in finding(check, "small").advice
+
+
+def test_links_and_other_files_are_counted(tmp_path: Path) -> None:
+    root = folder(tmp_path / "pets", count=2)
+    (root / "cat" / "link.jpg").symlink_to(root / "cat" / "00.jpg")
+    for name in ("README", "cat/notes.txt"):
+        (root / name).write_text("text")
+    assert check_data(root).ignored == {"links": 1, "other files": 2}

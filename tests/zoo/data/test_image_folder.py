@@ -368,3 +368,16 @@ def test_options_that_cannot_be_are_refused(folder: Path, options: dict[str, Any
     put(folder / "cat/1.png")
     with pytest.raises(UsageError, match="Expected"):
         opened(folder, **options)
+
+
+def test_a_pattern_that_tells_no_groups_apart_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a/img1.png", "a/img2.png", "b/img3.png", "b/4.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 3), (len(name), ord(name[-5]), 0)).save(path)
+    with pytest.raises(UsageError, match=r"matches 0 of 4 paths \(such as a/img1.png\)"):
+        opened(tmp_path, group_by="patient")
+    with pytest.raises(UsageError, match=r"All 4 examples are one group: --group-by '\[.\]png' finds the same '.png'"):
+        opened(tmp_path, group_by="[.]png")
+    opened(tmp_path, group_by="img.")
+    assert "matches 3 of 4 paths; the others are each a group of their own" in caplog.text

@@ -177,3 +177,16 @@ def test_b15_a_file_that_changes_is_not_mixed(tmp_path: Path) -> None:
     saved(path, x=X + 1, y=Y, more=Y)
     with pytest.raises(DataError, match="was changed after it was opened"):
         examples.read(np.array([0]))
+
+
+def test_an_array_with_one_value_for_all_groups_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, x=np.arange(12.0).reshape(4, 3), y=[0, 1, 0, 1], who=[7, 7, 7, 7])
+    with pytest.raises(UsageError, match="All 4 examples are one group: --group-by 'who' finds the same '7'"):
+        open_data(path, group_by="who")
+
+
+def test_arrays_of_other_names_are_told_with_how_to_save_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", pictures=np.zeros((2, 3)), labels=[0, 1])
+    with pytest.raises(DataError, match=r"it has pictures, labels[.] .*np[.]savez\(path, x=[.]{3}, y=[.]{3}\)"):
+        open_data(tmp_path / "other.npz")

@@ -80,7 +80,7 @@ def test_b15_a_file_that_vanished_or_changed_is_left_out_and_named(tmp_path: Pat
 def test_an_array_with_a_value_that_is_not_finite_is_refused() -> None:
     x = np.zeros((100, 4))
     x[77, 1] = np.nan
-    with pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="not finite .*: example 77[.]"):
         list(Reader(ArrayExamples(x), None).batches(np.arange(100), 10))
 
 

@@ -90,7 +90,7 @@ def test_b12_names_that_are_no_text_come_back(folder: Path) -> None:
     ("text", "said"),
     [
         ("", "line 1: expected columns path,label .*no column 'path' among none"),
-        ("path,class\na.png,x", "line 1: .*no column 'label' among 'path', 'class'"),
+        ("path,class\na.png,x", "line 1: .*no column 'label' among 'path', 'class'. Rename 'class' to 'label'"),
         ("a.png,x\nb.png,y", "line 1: .*no column 'path'"),
         ("path,label,label\na.png,x,y", "line 1: expected one column 'label'; got 2"),
         ("path,label\n", "no row below its header"),
@@ -153,3 +153,16 @@ def test_groups_are_those_of_a_column(folder: Path) -> None:
     assert len(set(groups.tolist())) == 3
     with pytest.raises(UsageError, match=r"No column 'patients'.*Did you mean Patient\?"):
         opened(folder, text, group_by="patients")
+
+
+def test_a_column_that_tells_no_groups_apart_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="All 2 examples are one group: --group-by 'who' finds the same 'me' in each"):
+        opened(folder, "path,label,who\na.png,x,me\nb.png,y,me\n", group_by="who")
+    with pytest.raises(UsageError, match="0 of 2 rows"):
+        opened(folder, "path,label,who\na.png,x,\nb.png,y,\n", group_by="who")
+
+
+@pytest.mark.parametrize("row", [b"\xe4.png,x", b"a.png,\xe4"])
+def test_a_table_that_is_not_utf_8_is_named_before_missing_files(folder: Path, row: bytes) -> None:
+    with pytest.raises(DataError, match=r"is not UTF-8 \(byte 0xe4 in line 3\); save it as CSV UTF-8"):
+        opened(folder, b"path,label\nb.png,x\n" + row + b"\ngone.png,x\n")
