@@ -14,6 +14,7 @@ validation pictures after each epoch, and at the test pictures once. The net is 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -79,6 +80,7 @@ class Ways:
                         "zoo: cold, onnxruntime, trunk stored", lambda home=home, engine=engine: self._zoo(home, engine)
                     )
                 self._measure(f"zoo: warm ({name})", lambda home=home: self._zoo(home, "tensorflow"))
+            self._cut, self._opened = Surgery(self._net, head=Head(2), preprocessing=SPEC), open_data(str(self._data))
             self._measure("zoo: features and fit alone, warm", self._alone)
             self._show()
 
@@ -127,6 +129,7 @@ class Ways:
         return float(head.evaluate(*parts["test"], verbose=0, return_dict=True)["accuracy"])
 
     def _zoo(self, home: Path, engine: str) -> float:
+        os.environ["ZOO_HOME"] = str(home)  # what is known of files, too
         self._last = zoo.transfer(
             self._net, self._data, epochs=EPOCHS, batch_size=BATCH, preprocessing=SPEC, engine=engine, home=home,
             out=self._place / "run",
@@ -136,15 +139,10 @@ class Ways:
 
     def _alone(self) -> float:
         """The part of a warm transfer that repeats most: get the features, fit a head on them."""
-        if not hasattr(self, "_cut"):
-            self._cut = Surgery(self._net, head=Head(2), preprocessing=SPEC)
-            self._opened = open_data(str(self._data))
-        began = time.perf_counter()
         x = zoo.FeatureCache(self._place / "home-tensorflow").features(self._cut.trunk, self._opened)
         rows = [np.flatnonzero(self._opened.parts == part) for part in range(3)]
         train, validation = (Part(x, self._opened.labels, each) for each in rows[:2])
         fit(self._cut.logits, train, validation, FitSettings(EPOCHS, BATCH))
-        self._alone_seconds = time.perf_counter() - began
         return float("nan")
 
     def _show(self) -> None:

@@ -25,6 +25,7 @@ from zoo.data.reading import Reader
 from zoo.errors import DataError, UsageError
 from zoo.features import FeatureCache, Features, FeatureStats
 from zoo.files import disk_errors
+from zoo.garbage import without_collection
 from zoo.laps import Laps
 from zoo.loading.building import without_memory
 from zoo.progress import Progress, Silent
@@ -219,8 +220,13 @@ def _prepare(
     if settings.views and surgery.trunk is None:
         raise UsageError("Expected --views with frozen units, whose features they are; nothing is frozen: --freeze 1.")
     _check_range(examples, spec)
-    preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
+    seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
     folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
+    if surgery.trunk is None and None in seen:
+        raise DataError(
+            f"Nothing is frozen, and pictures of several sizes ({list(seen)}) make no batch to train on. Give them one "
+            "size: preprocessing=zoo.InputSpec((height, width, channels)); or freeze a unit: --freeze 1."
+        )
     warnings = data_warnings(examples, split)
     laps.end("build")
     return Job(reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing, warnings)
@@ -240,7 +246,8 @@ def _cut(reused: Reused, settings: Settings, classes: int) -> Surgery:
             name=reused.origin.name,
         )  # fmt: skip
 
-    return without_memory(cut) if reused.missing else cut()
+    with without_collection():
+        return without_memory(cut) if reused.missing else cut()
 
 
 def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:

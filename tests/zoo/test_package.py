@@ -16,7 +16,17 @@ import zoo
 ROOT = Path(__file__).parent.parent.parent
 # From the ground up; a part may import parts of lower floors only (converters: errors alone).
 FLOORS = [
-    ["zoo.errors", "zoo.progress", "zoo.files", "zoo.names", "zoo.compiled", "zoo.laps", "zoo.locking", "zoo.pages"],
+    [
+        "zoo.errors",
+        "zoo.progress",
+        "zoo.files",
+        "zoo.names",
+        "zoo.compiled",
+        "zoo.laps",
+        "zoo.garbage",
+        "zoo.locking",
+        "zoo.pages",
+    ],
     ["zoo.converters"],
     ["zoo.registry"],
     ["zoo.data"],

@@ -504,6 +504,12 @@ class TestPictureFolders:
         with pytest.raises(DataError, match="None of the 2 files"):
             run.predict([folder / "broken.png", folder / "text.png"])
 
+    def test_pictures_of_several_sizes_cannot_be_trained_through(self, folder: Path) -> None:
+        picture = keras.Input((None, None, 3))
+        net = keras.Model(picture, layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(picture))))
+        with pytest.raises(DataError, match="several sizes"):
+            zoo.transfer(net, folder, freeze=0, preprocessing=InputSpec((None, None, 3)))
+
     def test_views_want_something_frozen(self, folder: Path) -> None:
         with pytest.raises(UsageError, match="--views"):
             zoo.transfer(data=folder, freeze=0, views=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ Change = Callable[[NDArray[np.uint8], bytes], NDArray[np.uint8]]
 
 _AHEAD = 2  # batches that are read before they are asked for
 _NAMED = 3  # examples that an error names
+_UNSEEN_PIXELS = 1 << 20  # of pictures whose sizes nobody knows
 _PIECE = 64  # examples of an array that are preprocessed at a time
 
 
@@ -63,6 +65,16 @@ class Reader:
 
     def __len__(self) -> int:
         return len(self._examples)
+
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest preprocessed example; where sizes are open, as large as the largest picture file is."""
+        known = [size for size in self.shape[1:] if size is not None]
+        found: int = math.prod(known) * self.dtype.itemsize
+        if len(known) < len(self.shape) - 1:
+            seen = getattr(self._examples, "inspections", None) or ()
+            found *= max((each.width * each.height for each in seen), default=_UNSEEN_PIXELS)
+        return found
 
     def __getitem__(self, rows: Rows) -> NDArray[Any]:
         """Returns the preprocessed examples at `rows`, [len(rows), ...]."""

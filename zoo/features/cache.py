@@ -6,6 +6,7 @@ Layout: `$ZOO_HOME/features/<key>/spec.json` and `<sha256>.safetensors` shards b
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from zoo.data import Examples, Rows, open_data
 from zoo.data.augmentation import Augmentation
 from zoo.errors import CutError, DataError, UsageError
-from zoo.features.engines import Engines
+from zoo.features.engines import Engines, PrecisionError
 from zoo.features.extraction import Extraction
 from zoo.features.features import Features
 from zoo.features.filling import Filling
@@ -39,6 +40,7 @@ from zoo.progress import Progress, Silent
 from zoo.surgery import Trunk, whole_trunk
 
 _DTYPES = ("float32", "float16")
+_log = logging.getLogger("zoo")
 
 
 class FeatureCache:
@@ -139,7 +141,8 @@ class FeatureCache:
         """Returns how many features, of `examples` and their views as in `features`, are here; computes nothing."""
         opened, digests, count = open_data(examples).seen_by(trunk.preprocessing), trunk.digests(), 0
         for view in range(views + 1):
-            folder = self._folder(trunk, digests, opened, _made(augmentation or Augmentation(), view))
+            made = _made(augmentation or Augmentation(), view)
+            folder = self._folder(trunk, digests, opened, made, self._engines.precision)
             folder.open(read_only=True)
             ids = opened.ids if view == 0 or augmented is None else opened.ids[augmented]
             count += int((folder.locate(ids)[0] >= 0).sum())
@@ -147,6 +150,23 @@ class FeatureCache:
 
     def _of_each(
         self,
+        trunks: Sequence[Trunk | keras.Model],
+        examples: Any,
+        progress: Progress | None,
+        views: int,
+        augmentation: Augmentation,
+        augmented: Rows | None,
+    ) -> list[Features]:
+        try:
+            return self._with(self._engines, trunks, examples, progress, views, augmentation, augmented)
+        except PrecisionError as error:  # what float32 gives has another key
+            _log.warning("%s TensorFlow computes in float32.", error)
+            engines = Engines("tensorflow", "float32", self.root.parent / "trunks")
+            return self._with(engines, trunks, examples, progress, views, augmentation, augmented)
+
+    def _with(
+        self,
+        engines: Engines,
         trunks: Sequence[Trunk | keras.Model],
         examples: Any,
         progress: Progress | None,
@@ -162,12 +182,12 @@ class FeatureCache:
         if not len(opened):
             raise DataError(f"Data {opened.name!r} has no examples.")
         digests = max(cuts, key=lambda cut: cut.depth).digests()
-        extraction = Extraction(digests, opened, self._engines)
+        extraction = Extraction(digests, opened, engines)
         every = np.arange(len(opened))
         versions = [
             self._version(
                 cuts, digests, opened, extraction, every if view == 0 or augmented is None else augmented,
-                (view, augmentation), progress or Silent(),
+                (view, augmentation), engines.precision, progress or Silent(),
             )
             for view in range(views + 1)
         ]  # fmt: skip
@@ -182,11 +202,12 @@ class FeatureCache:
         extraction: Extraction,
         rows: Rows,
         view: tuple[int, Augmentation],
+        precision: str,
         progress: Progress,
     ) -> Version:
         """Returns one version of the examples at `rows`, after what was missing of its features is computed."""
         number, augmentation = view
-        folders = [self._folder(cut, digests, examples, _made(augmentation, number)) for cut in cuts]
+        folders = [self._folder(cut, digests, examples, _made(augmentation, number), precision) for cut in cuts]
         leases = [folder.lease() for folder in folders if folder.path.is_dir()]
         for folder in folders:
             folder.open()
@@ -247,8 +268,10 @@ class FeatureCache:
         """Takes over the features of another feature cache (its folder, or that of its home), each shard verified."""
         return merge_features(self.root, Path(other), dry_run=dry_run)
 
-    def _folder(self, trunk: Trunk, digests: Sequence[str], examples: Examples, view: Any = 0) -> FeatureFolder:
-        spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype, self._engines.precision, view)
+    def _folder(
+        self, trunk: Trunk, digests: Sequence[str], examples: Examples, view: Any, precision: str
+    ) -> FeatureFolder:
+        spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype, precision, view)
         return FeatureFolder(self.root, spec)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Examples, Rows
@@ -80,9 +80,10 @@ class Extraction:
 
     def _outputs(self, trunks: Sequence[Trunk], start: int, x: NDArray[Any], left: int) -> list[NDArray[Any]]:
         wanted = [(self._digests[trunk.depth], trunk.tap) for trunk in trunks]
-        what = json.dumps([self._digests[start], start, wanted, x.shape[1:]])
+        what = json.dumps([self._digests[start], start, wanted, trunks[0].cuts[start].shape[1:]])
         if what in self._running:
             outputs = self._running[what].run(x)
+            self.engine = self._running[what].name
             self.laps.end("computing")
             return outputs
         model = keras.Model(trunks[0].cuts[start], [trunk.output for trunk in trunks])
@@ -96,15 +97,14 @@ class Extraction:
     ) -> Iterator[Batch]:
         if below is None:
             reader = Reader(self._examples, trunk.preprocessing, trunk.cuts[0].dtype, change)
-            yield from reader.batches(rows, _size(reader.shape[1:]))
+            yield from reader.batches(rows, _size(reader.largest_bytes))
             return
-        size = _size(below.shape[1:])
+        size = _size(4 * math.prod(below.shape[1:]))
         for begin in range(0, len(rows), size):
             chosen = slice(begin, begin + size)
             yield Batch(rows[chosen], below[chosen])
 
 
-def _size(example: Sequence[int | None]) -> int:
-    """Returns how many examples of a shape to hold in a batch."""
-    row_bytes = 4 * int(np.prod([size or 256 for size in example]))
-    return max(1, min(BATCH, _BATCH_BYTES // row_bytes))
+def _size(row_bytes: int) -> int:
+    """Returns how many examples of at most so many bytes to hold in a batch."""
+    return max(1, min(BATCH, _BATCH_BYTES // max(1, row_bytes)))

@@ -16,10 +16,12 @@ from zoo.data import Examples, Ids, Rows
 from zoo.data.bad_files import BadFile
 from zoo.data.reading import Change
 from zoo.errors import DataError, ZooError
+from zoo.features.engines.stored import library_version
 from zoo.features.extraction import Extraction
 from zoo.features.features import Features, FeatureStats
 from zoo.features.folder import FeatureFolder
 from zoo.features.keys import feature_spec
+from zoo.features.leases import Lease
 from zoo.progress import Progress
 from zoo.surgery import Trunk
 
@@ -74,7 +76,6 @@ class Filling:
                 folder.open()  # another process may have filled it while this one waited
                 lacking = self.missing(number, rows)
                 if len(lacking):
-                    self.computed[number] = len(lacking)
                     groups.setdefault(lacking.tobytes(), (lacking, []))[1].append(number)
             if not groups:
                 return
@@ -83,6 +84,8 @@ class Filling:
                 for lacking, numbers in groups.values():
                     for part, start, below in self._starts(numbers, digests, root, lacking):
                         self._compute(numbers, part, start, below, change)
+                    if len(twins := self._twins(lacking, rows)):
+                        self._compute(numbers, twins, 0, None, change)
             finally:
                 self._progress.close()
 
@@ -104,10 +107,12 @@ class Filling:
             folder = FeatureFolder(root, spec)
             if not len(rows) or not folder.path.is_dir() or not all(each.starts_from(depth) for each in trunks):
                 continue
+            lease = folder.lease()
             folder.open()
             there = folder.locate(self._examples.ids[rows])[0] >= 0
             if there.any():
-                plan.append((rows[there], depth, collected(folder, self._examples.ids[rows[there]])))
+                folder.record_use(int(there.sum()), 0)
+                plan.append((rows[there], depth, collected(folder, self._examples.ids[rows[there]], lease)))
                 rows = rows[~there]
         return [*plan, (rows, 0, None)] if len(rows) else plan
 
@@ -132,7 +137,19 @@ class Filling:
             raise
         shard.write(self._extraction.engine)
         for number in numbers:
-            self.computed[number] -= len(self.bad.keys() & set(rows.tolist()))
+            self.computed[number] += len(rows) - len(self.bad.keys() & set(rows.tolist()))
+
+    def _twins(self, tried: Rows, rows: Rows) -> Rows:
+        """Returns one other row with the same content for each that could not be read: it may lie in another file."""
+        lost = np.array(sorted(self.bad.keys() & set(tried.tolist())), np.int64)
+        others = np.setdiff1d(rows, tried)
+        if not len(lost) or not len(others):
+            return others[:0]
+        keys = self._examples.ids[others].copy().view("S32").reshape(-1)
+        wanted = self._examples.ids[lost].copy().view("S32").reshape(-1)
+        others = others[np.isin(keys, wanted)]
+        _, first = np.unique(self._examples.ids[others], axis=0, return_index=True)
+        return others[np.sort(first)]
 
 
 class _Shard:
@@ -160,8 +177,9 @@ class _Shard:
     def write(self, engine: str | None) -> None:
         if not self._ids:
             return
-        made_by = {name: version(name) for name in ("zoo-transfer", "keras", "tensorflow", "numpy")}
-        made_by["engine"] = f"{engine} {version(engine)}" if engine else ""
+        made_by = {"zoo-transfer": version("zoo-transfer")}
+        made_by |= {name: library_version(name) for name in ("keras", "tensorflow", "numpy")}
+        made_by["engine"] = f"{engine} {library_version(engine)}" if engine else ""
         ids = np.concatenate(self._ids)
         for folder, pile in zip(self._folders, self._features, strict=True):
             folder.add(ids, np.concatenate(pile), made_by)
@@ -176,7 +194,8 @@ def _stored(output: NDArray[Any], dtype: str, trunk: Trunk) -> NDArray[Any]:
     return stored
 
 
-def collected(folder: FeatureFolder, ids: Ids) -> Features:
-    """Returns the features of these identities, all of which the folder has."""
+def collected(folder: FeatureFolder, ids: Ids, lease: Lease) -> Features:
+    """Returns the features of these identities, all of which the folder has, and which the lease holds."""
     shard, row = folder.locate(ids)
-    return Features([each.features for each in folder.shards], shard, row, FeatureStats(len(ids), 0, 0.0, 0), "")
+    stats = FeatureStats(len(ids), 0, 0.0, 0)
+    return Features([each.features for each in folder.shards], shard, row, stats, "", leases=[lease])

@@ -11,11 +11,12 @@ import numpy as np
 from zoo.data.preprocessing import preprocess
 from zoo.errors import CutError, IntegrityError
 from zoo.files import disk_errors
+from zoo.garbage import without_collection
 from zoo.runs.job import Job
 from zoo.surgery import Surgery, put_before, sublayers
 from zoo.training import Part, predict
 
-_PARITY_EXAMPLES = 8
+_PARITY_EXAMPLES = 4
 _PARITY_SIZES = 3  # of pictures that differ in size: each is computed alone
 _PARITY_LIMIT = 1e-3
 
@@ -26,9 +27,10 @@ def save_model(job: Job, path: Path, x: Any, precision: str) -> tuple[float, int
     Raises:
         IntegrityError: Loaded back, it says something else than what was trained and tested.
     """
-    with disk_errors(job.out):
-        _deployable(job).save(path)
-    parity, count = _parity(job, keras.models.load_model(path, compile=False, safe_mode=True), x)
+    with without_collection():
+        with disk_errors(job.out):
+            _deployable(job).save(path)
+        parity, count = _parity(job, keras.models.load_model(path, compile=False, safe_mode=True), x)
     precise = precision == "float32" and all(
         weight.dtype in ("float32", "float64") for weight in job.surgery.stitch().weights
     )

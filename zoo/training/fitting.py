@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
 from zoo.errors import DataError, TrainingError
+from zoo.garbage import without_collection
 from zoo.progress import Progress, Silent
 from zoo.surgery import training_call
 from zoo.training import chunks
@@ -55,7 +56,9 @@ def fit(
         raise DataError("Expected training examples; got none.")
     progress.start(settings.epochs, "epochs")
     try:
-        return _Fit(model, train, validation, settings).run(progress)
+        with without_collection():
+            fitting = _Fit(model, train, validation, settings)
+        return fitting.run(progress)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise TrainingError(
             f"Out of memory at batch size {settings.batch_size}; try --batch-size {max(1, settings.batch_size // 2)}."

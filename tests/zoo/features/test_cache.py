@@ -590,6 +590,13 @@ class TestPictureFiles:
         again = cache.features(trunk_of(), open_data(folder))
         assert (again.stats.hits, again.stats.misses, len(again)) == (10, 1, 11)
 
+    def test_a_copy_stands_in_for_a_file_that_is_gone(self, cache: FeatureCache, folder: Path) -> None:
+        (folder / "class0" / "zz.png").write_bytes((folder / "class0" / "00.png").read_bytes())
+        examples = open_data(folder)
+        (folder / "class0" / "00.png").unlink()
+        features = cache.features(trunk_of(), examples)
+        assert (len(features), features.bad, features.stats.misses) == (13, (), 12)
+
     def test_b04_too_many_that_cannot_be_read_are_an_error(self, cache: FeatureCache, folder: Path) -> None:
         examples = open_data(folder)
         assert examples.paths is not None
@@ -615,3 +622,19 @@ def test_what_was_computed_before_an_interruption_is_kept(cache: FeatureCache) -
         cache.features(trunk_of(), pictures(200), progress=Interrupting())
     again = cache.features(trunk_of(), pictures(200))
     assert (again.stats.hits, again.stats.misses) == (128, 72)
+
+
+def test_the_map_that_computing_starts_from_is_in_use(cache: FeatureCache) -> None:
+    """Whoever prunes meanwhile must not take it away."""
+    x = pictures(100)
+    cache.features(trunk_of(3).at(1), x)
+
+    class Pruning(Silent):
+        busy = 0
+
+        def advance(self, n: int, **figures: float) -> None:
+            self.busy = len(cache.prune(0).in_use)
+
+    progress = Pruning()
+    assert cache.features(trunk_of(3), x, progress=progress).shape == (100, 80)
+    assert progress.busy == 2

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
+from PIL import Image
 
 from zoo.errors import UsageError
 from zoo.features import FeatureCache
@@ -219,3 +220,72 @@ def test_pieces_of_a_batch_come_back_in_order() -> None:
     batch = np.arange(10)[:, None]
     (found,) = in_pieces(lambda piece: [piece * 2], batch, 3)
     np.testing.assert_array_equal(found, batch * 2)
+
+
+def test_f01_what_cannot_be_had_in_bfloat16_is_float32_under_its_own_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino_engine, "computes_in_bfloat16", lambda: True)
+    monkeypatch.setitem(choosing._LIMITS, "bfloat16", -1.0)
+    trunk, x = trunk_of(), pictures()
+    with caplog.at_level(logging.WARNING, "zoo"):
+        fallen = FeatureCache(tmp_path, engine="openvino", precision="bfloat16").features(trunk, x)
+    assert "bfloat16 is not used: its features differ from Keras'" in caplog.text
+    again = FeatureCache(tmp_path).features(trunk, x)
+    assert (again.key, again.stats.misses) == (fallen.key, 0)
+
+
+def test_an_engine_that_fails_in_the_middle_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the second batch of 64."""
+    from zoo.features.engines.onnxruntime_engine import OnnxruntimeEngine
+
+    run, calls = OnnxruntimeEngine.run, list[int]()
+
+    def failing(self: OnnxruntimeEngine, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        calls.append(len(batch))
+        if calls.count(64) + calls.count(36) > 1:
+            raise RuntimeError("no more")
+        return run(self, batch)
+
+    monkeypatch.setattr(OnnxruntimeEngine, "run", failing)
+    trunk, x = trunk_of(), pictures(100)
+    with caplog.at_level(logging.WARNING, "zoo"):
+        features = FeatureCache(tmp_path, engine="onnxruntime").features(trunk, x)
+    assert "onnxruntime is used no more: it failed (RuntimeError: no more). TensorFlow goes on." in caplog.text
+    assert features.stats.engine == "tensorflow"
+    np.testing.assert_allclose(features, plain_keras(trunk, x), atol=1e-5)
+
+
+def test_what_is_not_a_number_in_any_output_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second cut's output, which a comparison of numbers would pass over."""
+    from zoo.features.engines.onnxruntime_engine import OnnxruntimeEngine
+
+    run = OnnxruntimeEngine.run
+
+    def half_broken(self: OnnxruntimeEngine, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        first, second = run(self, batch)
+        return [first, second * np.nan]
+
+    monkeypatch.setattr(OnnxruntimeEngine, "run", half_broken)
+    trunk = trunk_of()
+    found = FeatureCache(tmp_path, engine="onnxruntime").features_of_each([trunk.at(1, "avg"), trunk], pictures())
+    assert {features.stats.engine for features in found} == {"tensorflow"}
+
+
+def test_pictures_of_many_sizes_share_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(picture))
+    trunk = Surgery(keras.Model(picture, layers.Dense(2)(x)), head=Head(2)).trunk
+    assert trunk is not None
+    for size in range(10, 16):
+        path = tmp_path / "data" / f"class{size % 2}" / f"{size}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(size).integers(0, 256, (size, 20, 3), dtype=np.uint8)).save(path)
+    started = list[Any]()
+    start = choosing.Engines.start
+    monkeypatch.setattr(choosing.Engines, "start", lambda *args: started.append(args) or start(*args))
+    assert len(FeatureCache(tmp_path / "home").features(trunk, tmp_path / "data")) == 6
+    assert len(started) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -74,16 +75,21 @@ class Engines:
             digest: What stands for all that it computes.
             batch: Preprocessed examples, [n, ...].
             left: How many more are to come.
+
+        Raises:
+            PrecisionError: What was asked for in bfloat16 cannot be had so.
         """
-        example = tuple(batch.shape[1:])
         if self.name == "tensorflow":
-            engine = TensorflowEngine(model, example)
+            engine = TensorflowEngine(model, tuple(batch.shape[1:]))
             return engine, engine.run(batch)
-        key = trunk_key(digest, str(model.inputs[0].dtype), str(example))
-        start = _Start(model, batch, key, self._folder)
+        start = _Start(model, batch, trunk_key(digest, str(model.inputs[0].dtype)), self._folder)
         if self.name != "auto":
             return start.asked(self.name, self.precision)
         return start.fastest(left)
+
+
+class PrecisionError(ZooError):
+    """A trunk cannot be computed in bfloat16: what float32 gives belongs under another key."""
 
 
 def _refuse_bfloat16(name: str) -> None:
@@ -105,8 +111,11 @@ class _Start:
         """Returns the engine that was asked for, where it puts out what Keras does."""
         engine = self._tensorflow() if name == "tensorflow" else self._checked(name, precision)
         if isinstance(engine, str):
+            if precision != "float32":
+                raise PrecisionError(f"{precision} is not used: {engine}")
             _log.warning("The engine %s is not used: %s TensorFlow runs the trunk.", name, engine)
             engine = self._tensorflow()
+        engine = _Guarded(engine, precision, self._tensorflow)
         return engine, engine.run(self._batch)
 
     def fastest(self, left: int) -> tuple[Engine, list[Array]]:
@@ -121,13 +130,14 @@ class _Start:
         if left * seconds < (_WORTH_CONVERTING if find_trunk(self._folder, self._key) is None else _WORTH_MEASURING):
             return best, best.run(self._batch)
         for name in rivals:
-            engine = self._checked(name, "float32")
+            engine = self._checked(name, "float32", measured=True)
             if isinstance(engine, str):
                 _log.info("The engine %s is not tried: %s", name, engine)
             elif (taken := self._seconds(engine)) < seconds:
                 best, seconds = engine, taken
         _log.info("%s runs the trunk: %.0f examples/s", best.name, 1 / seconds)
         remember_engine(self._folder, self._key, machine, best.name)
+        best = _Guarded(best, "float32", self._tensorflow)
         return best, best.run(self._batch)
 
     def _seconds(self, engine: Engine) -> float:
@@ -141,16 +151,18 @@ class _Start:
     def _tensorflow(self) -> Engine:
         return TensorflowEngine(self._model, tuple(self._batch.shape[1:]))
 
-    def _checked(self, name: str, precision: str) -> Engine | str:
-        """Returns an engine that puts out what Keras does, or why there is none."""
+    def _checked(self, name: str, precision: str, *, measured: bool = False) -> Engine | str:
+        """Returns an engine that puts out what Keras does, or why there is none; it has run what will be `measured`."""
         try:
             engine = self._opened(name, precision)
             found = engine.run(self._batch[:_COMPARED])
+            if measured:
+                engine.run(self._batch[:_MEASURED])
         except ZooError as error:
             return f"the trunk cannot be converted for it ({error})"
         except Exception as error:  # libraries raise what they like
             return f"it cannot run the trunk ({type(error).__name__}: {error})."
-        off = max(map(relative_error, found, self._expected))
+        off = float(np.max(list(map(relative_error, found, self._expected))))  # NaN where any is
         if not off <= _LIMITS[precision]:
             return f"its features differ from Keras' by {off:.2g} of the largest, more than {_LIMITS[precision]:g}."
         _log.debug("%s, %s: features differ by %.2g of the largest", name, precision, off)
@@ -172,6 +184,31 @@ class _Start:
         from zoo.features.engines.onnxruntime_engine import OnnxruntimeEngine  # here: not everybody needs it
 
         return OnnxruntimeEngine(data, size)
+
+
+class _Guarded:
+    """An engine that gives way to TensorFlow where it fails in the middle of its work."""
+
+    def __init__(self, engine: Engine, precision: str, fallback: Callable[[], Engine]) -> None:
+        self._engine, self._precision, self._fallback = engine, precision, fallback
+        self.name = engine.name
+
+    def run(self, batch: Array) -> list[Array]:
+        """Returns each output for a batch."""
+        try:
+            return self._engine.run(batch)
+        except ZooError:
+            raise
+        except Exception as error:  # libraries raise what they like
+            reason = f"it failed ({type(error).__name__}: {error})."
+            if self._precision != "float32":
+                raise PrecisionError(f"{self._precision} is not used: {reason}") from error
+            if self.name == "tensorflow":
+                raise
+            _log.warning("The engine %s is used no more: %s TensorFlow goes on.", self.name, reason)
+            self._engine = self._fallback()
+            self.name = self._engine.name
+            return self._engine.run(batch)
 
 
 def relative_error(found: Array, expected: Any) -> float:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import platform
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import keras
 from zoo.converters import keras_to_onnx
 from zoo.errors import DiskError
 from zoo.files import write_bytes
+from zoo.garbage import without_collection
 
 # What the engine puts out is compared with Keras on real examples; here nets of random weights must pass, too.
 _LIMIT = 0.05
@@ -46,7 +48,8 @@ def convert_trunk(model: keras.Model, folder: Path, key: str) -> bytes:
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "trunk.onnx"
-        keras_to_onnx(model, path, limit=_LIMIT, external_data=False)
+        with without_collection():
+            keras_to_onnx(model, path, limit=_LIMIT, external_data=False)
         data = path.read_bytes()
     with contextlib.suppress(DiskError):
         write_bytes(folder / f"{key}.{hashlib.sha256(data).hexdigest()}.onnx", data)
@@ -61,8 +64,16 @@ def trunk_key(*parts: str) -> str:
 def machine_with(engines: Sequence[str]) -> dict[str, Any]:
     """Returns what decides which of these engines is the fastest: their versions, and the processors."""
     return {"processors": os.cpu_count(), "machine": platform.processor() or platform.machine()} | {
-        name: version(name) for name in engines
+        name: library_version(name) for name in engines
     }
+
+
+def library_version(name: str) -> str:
+    """Returns the version of a library, whatever the distribution that it came with is called."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return str(getattr(importlib.import_module(name), "__version__", "?"))
 
 
 def remembered_engine(folder: Path, key: str, machine: dict[str, Any]) -> str | None:
