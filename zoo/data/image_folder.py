@@ -73,9 +73,17 @@ def _has_parts(name: str, paths: Sequence[str]) -> bool:
     likely = [path for path in paths if claims(path)] or [path for path in paths if not PurePosixPath(path).suffix]
     pictures = [path.split("/") for path in likely]
     tops = {parts[0] for parts in pictures if len(parts) > 1}
-    if not tops or not all(top.lower() in PARTS for top in tops):
-        return False
     direct = sorted({parts[0] for parts in pictures if len(parts) == 2})
+    parts_in = {top for top in tops if top.lower() in PARTS}
+    if not parts_in or parts_in != tops:
+        if len(parts_in) > 1 and not parts_in & set(direct):
+            others = ", ".join(f"{top}/" for top in sorted(tops - parts_in)[:3])
+            raise DataError(
+                f"{name} has {', '.join(f'{top}/' for top in sorted(parts_in))} with folders of pictures in them, and "
+                f"{others} beside. If those are parts of the data, move {others} away (parts are called train, val and "
+                "test); if they are classes, rename them."
+            )
+        return False
     if len(direct) == len(tops):
         raise DataError(
             f"{name}: the pictures lie directly in {', '.join(f'{top}/' for top in direct)}. "

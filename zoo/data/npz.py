@@ -82,6 +82,8 @@ class NpzFile:
             )
         if header.dtype.kind not in "biufUS":
             raise DataError(f"{what} is of {header.dtype}; expected numbers, or text for labels.")
+        if not header.dtype.itemsize or 0 in header.shape[1:]:
+            raise DataError(f"{what} has rows of no size (shape {list(header.shape)}, {header.dtype}).")
         if header.start + header.bytes != member.file_size:
             raise UnsafeFileError(
                 f"{what} claims {header.bytes:,} bytes (shape {list(header.shape)}, {header.dtype}) and has "

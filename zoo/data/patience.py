@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
@@ -60,6 +62,9 @@ class Task(Generic[Result]):
         return patience if self._seen is None else max(0.0, self._seen + patience - time.monotonic())
 
 
+_ALL: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
 class Workers:
     """Threads, as many as there is work and at most `most` that get on; a process does not wait for them to end.
 
@@ -67,9 +72,15 @@ class Workers:
     """
 
     def __init__(self, most: int) -> None:
+        self._most = most
+        self._begin()
+        _ALL.add(self)
+
+    def _begin(self) -> None:
+        """Begins without threads, as a forked child does: it has none of its parent, perhaps a held lock."""
         self._tasks: SimpleQueue[Task[Any]] = SimpleQueue()
         self._lock = threading.Lock()
-        self._most, self._threads, self._idle = most, 0, 0
+        self._threads = self._idle = 0
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Task[Result]:
         """Begins `function(*arguments, alive)` as soon as a thread is free."""
@@ -143,3 +154,12 @@ def patiently(
             yield outcome()
     finally:
         workers.stop()
+
+
+def _after_fork() -> None:
+    for workers in list(_ALL):
+        workers._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -381,3 +381,17 @@ def test_a_pattern_that_tells_no_groups_apart_is_refused(tmp_path: Path, caplog:
         opened(tmp_path, group_by="[.]png")
     opened(tmp_path, group_by="img.")
     assert "matches 3 of 4 paths; the others are each a group of their own" in caplog.text
+
+
+def test_a_folder_beside_parts_makes_no_classes_of_them(tmp_path: Path) -> None:
+    """`train/` and `test/` are parts, whatever was left beside them; a class may be called train."""
+    noise = Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8))
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog", "extra"):
+        (tmp_path / "data" / place).mkdir(parents=True)
+        noise.save(tmp_path / "data" / place / "1.png")
+    with pytest.raises(DataError, match="extra/ beside"):
+        open_data(tmp_path / "data")
+    for place in ("train", "car"):
+        (tmp_path / "vehicles" / place).mkdir(parents=True)
+        noise.save(tmp_path / "vehicles" / place / "1.png")
+    assert open_data(tmp_path / "vehicles").classes == ("car", "train")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,21 @@ def test_who_stops_early_leaves_nothing_running() -> None:
     batches = Reader(ArrayExamples(np.zeros((1000, 4))), None).batches(np.arange(1000), 10)
     assert len(next(batches).rows) == 10
     batches.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # is multi-threaded: said from Python 3.12 on
+def test_a_forked_child_reads_too(tmp_path: Path) -> None:
+    """As the workers of a PyTorch DataLoader do: of threads that read files the child has none."""
+    examples = open_data(folder_of(tmp_path, 4))
+    expected = examples.read(np.arange(2))
+    child = os.fork()
+    if not child:
+        same = all(np.array_equal(*pair) for pair in zip(examples.read(np.arange(2)), expected, strict=True))
+        os._exit(0 if same else 1)
+    deadline = time.monotonic() + 20
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)

@@ -206,14 +206,14 @@ def test_who_lacks_openvino_is_told_how_to_get_it(tmp_path: Path, monkeypatch: p
             FeatureCache(tmp_path, **options)  # type: ignore[arg-type]
 
 
-def test_a_batch_keeps_the_largest_tensor_within_32_mib() -> None:
-    """The first convolution puts out 96 x 96 x 64 float32, 2.36 MB: 14 of them are 33.0 MB, 15 would be 35.4."""
+def test_a_batch_keeps_the_largest_tensor_within_20_mib() -> None:
+    """The first convolution puts out 96 x 96 x 64 float32, 2.25 MiB: 8 of them are 18 MiB, 9 would be 20.25."""
     model = keras.Sequential([keras.Input((96, 96, 3)), layers.Conv2D(64, 3, padding="same"), layers.Conv2D(8, 3)])
-    assert fitting_batch(model, (96, 96, 3)) == 14
+    assert fitting_batch(model, (96, 96, 3)) == 8
     small = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     assert fitting_batch(small, (4,)) == 64
     open_sizes = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(64, 3, padding="same")])
-    assert fitting_batch(open_sizes, (96, 96, 3)) == 14
+    assert fitting_batch(open_sizes, (96, 96, 3)) == 8
 
 
 def test_pieces_of_a_batch_come_back_in_order() -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# From 32 MiB on, glibc gives memory back to the system with every tensor, and half the time goes into page faults.
-_LARGEST_TENSOR = 32 << 20
+# glibc gives blocks of 32 MiB back to the system with every use, and what is free above 64: two tensors stay below.
+# With larger ones half the time goes into page faults.
+_LARGEST_TENSOR = 20 << 20
 _MOST = 64
 
 
@@ -31,7 +32,7 @@ class Engine(Protocol):
 
 
 def fitting_batch(model: keras.Model, example: tuple[int, ...]) -> int:
-    """Returns how many examples of a shape to compute at a time, so that the largest tensor stays within 32 MiB.
+    """Returns how many examples of a shape to compute at a time, so that the largest tensor stays within 20 MiB.
 
     Where a net leaves sizes open, they are taken to shrink with its strides as those of the input do.
     """
