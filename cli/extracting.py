@@ -8,7 +8,7 @@ from typing import Any
 import click
 from zoo.cli.describing import shape_text
 from zoo.cli.options import DATA_OPTIONS, as_json, data_options, engine_options
-from zoo.cli.output import Bar, number, quiet_tensorflow, show_json, show_pairs, size
+from zoo.cli.output import Bar, counted, number, quiet_tensorflow, show_json, show_pairs, size
 
 import zoo
 from zoo.errors import UsageError
@@ -66,7 +66,7 @@ def features(name: str, data: str, out: Path | None, as_json: bool, **options: A
     show_pairs([
         ("features", f"{number(len(found))} x {shape_text(found.shape[1:])}, {size(stats.bytes)}"),
         ("computed", f"{number(stats.hits)} found, {number(stats.misses)} computed{ran}"),
-        *([("passed over", f"{number(len(found.bad))} files: zoo check {data}")] if found.bad else []),
+        *([("passed over", f"{counted(len(found.bad), 'file')}: zoo check {data}")] if found.bad else []),
         ("key", f"{found.key[:12]}: zoo cache show {found.key[:12]}"),
         *([("written", str(written))] if written else []),
     ])  # fmt: skip

@@ -203,17 +203,19 @@ def on_white(picture: Image.Image) -> Image.Image:
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """Returns a gray picture of 16 bits, or more, at 8 bits; Pillow's own conversion clips.
 
-    16 bits lose the lower 8, as those of colour pictures do. What has more, or fractions, has no range of its own: its
-    largest value becomes 255.
+    16 bits lose the lower 8, as those of colour pictures do. What has more by what its file says, or fractions, has no
+    range of its own: its largest value becomes 255.
     """
     values = np.asarray(picture)
     largest = max(1.0, float(np.max(values, where=np.isfinite(values), initial=0)))
-    if picture.mode != "F" and largest <= 65535:
-        return Image.fromarray((values.clip(0) >> (_bits(picture) - 8)).astype(np.uint8))
+    bits = _bits(picture)
+    if picture.mode != "F" and bits <= 16 and largest <= 65535:
+        return Image.fromarray((values.clip(0) >> (bits - 8)).astype(np.uint8))
     finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=largest, neginf=0.0)
     return Image.fromarray(np.rint(np.clip(finite / largest, 0, 1) * 255).astype(np.uint8))
 
 
 def _bits(picture: Image.Image) -> int:
-    """Returns how many bits of 16 a TIFF uses: scanners and microscopes leave 12."""
-    return 12 if getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,) else 16
+    """Returns how many bits a gray picture has by what its file says: of 16 in a TIFF, scanners leave 12."""
+    told = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    return int(told[0]) if told in ((12,), (32,)) else 16

@@ -5,7 +5,6 @@ Layout: `$ZOO_HOME/features/<key>/spec.json` and `<sha256>.safetensors` shards b
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from zoo.data import Examples, Rows, open_data
 from zoo.data.augmentation import Augmentation
@@ -35,6 +33,7 @@ from zoo.features.housekeeping import (
 )
 from zoo.features.keys import feature_spec
 from zoo.features.merging import Merged, merge_features
+from zoo.features.views import View, Views
 from zoo.files import zoo_home
 from zoo.progress import Progress, Silent
 from zoo.surgery import Trunk, whole_trunk
@@ -112,9 +111,8 @@ class FeatureCache:
                 files cannot be read than the examples' policy allows.
             DiskError: A shard cannot be written; those written before stay.
         """
-        if views < 0:
-            raise UsageError(f"Expected a number of views of 0 or more; got {views}.")
-        (features,) = self._of_each([trunk], examples, progress, views, augmentation or Augmentation(), augmented)
+        wanted = Views(views, augmentation or Augmentation(), augmented)
+        (features,) = self._of_each([trunk], examples, progress, wanted)
         return features
 
     def features_of_each(
@@ -127,7 +125,7 @@ class FeatureCache:
             examples: As in `features`.
             progress: As in `features`.
         """
-        return self._of_each(trunks, examples, progress, 0, Augmentation(), None)
+        return self._of_each(trunks, examples, progress, Views())
 
     def cached(
         self,
@@ -140,12 +138,10 @@ class FeatureCache:
     ) -> int:
         """Returns how many features, of `examples` and their views as in `features`, are here; computes nothing."""
         opened, digests, count = open_data(examples).seen_by(trunk.preprocessing), trunk.digests(), 0
-        for view in range(views + 1):
-            made = _made(augmentation or Augmentation(), view)
-            folder = self._folder(trunk, digests, opened, made, self._engines.precision)
+        for view in Views(views, augmentation or Augmentation(), augmented).of(opened):
+            folder = self._folder(trunk, digests, opened, view.key, self._engines.precision)
             folder.open(read_only=True)
-            ids = opened.ids if view == 0 or augmented is None else opened.ids[augmented]
-            count += int((folder.locate(ids)[0] >= 0).sum())
+            count += int((folder.locate(opened.ids[view.rows])[0] >= 0).sum())
         return count
 
     def _of_each(
@@ -153,16 +149,14 @@ class FeatureCache:
         trunks: Sequence[Trunk | keras.Model],
         examples: Any,
         progress: Progress | None,
-        views: int,
-        augmentation: Augmentation,
-        augmented: Rows | None,
+        views: Views,
     ) -> list[Features]:
         try:
-            return self._with(self._engines, trunks, examples, progress, views, augmentation, augmented)
+            return self._with(self._engines, trunks, examples, progress, views)
         except PrecisionError as error:  # what float32 gives has another key
             _log.warning("%s TensorFlow computes in float32.", error)
             engines = Engines("tensorflow", "float32", self.root.parent / "trunks")
-            return self._with(engines, trunks, examples, progress, views, augmentation, augmented)
+            return self._with(engines, trunks, examples, progress, views)
 
     def _with(
         self,
@@ -170,9 +164,7 @@ class FeatureCache:
         trunks: Sequence[Trunk | keras.Model],
         examples: Any,
         progress: Progress | None,
-        views: int,
-        augmentation: Augmentation,
-        augmented: Rows | None,
+        views: Views,
     ) -> list[Features]:
         began = time.perf_counter()
         cuts = [whole_trunk(trunk) if isinstance(trunk, keras.Model) else trunk for trunk in trunks]
@@ -183,14 +175,10 @@ class FeatureCache:
             raise DataError(f"Data {opened.name!r} has no examples.")
         digests = max(cuts, key=lambda cut: cut.depth).digests()
         extraction = Extraction(digests, opened, engines)
-        every = np.arange(len(opened))
         versions = [
-            self._version(
-                cuts, digests, opened, extraction, every if view == 0 or augmented is None else augmented,
-                (view, augmentation), engines.precision, progress or Silent(),
-            )
-            for view in range(views + 1)
-        ]  # fmt: skip
+            self._version(cuts, digests, opened, extraction, view, engines.precision, progress or Silent())
+            for view in views.of(opened)
+        ]
         seconds = time.perf_counter() - began
         return [gathered(opened, versions, number, seconds, extraction) for number in range(len(cuts))]
 
@@ -200,14 +188,12 @@ class FeatureCache:
         digests: Sequence[str],
         examples: Examples,
         extraction: Extraction,
-        rows: Rows,
-        view: tuple[int, Augmentation],
+        view: View,
         precision: str,
         progress: Progress,
     ) -> Version:
-        """Returns one version of the examples at `rows`, after what was missing of its features is computed."""
-        number, augmentation = view
-        folders = [self._folder(cut, digests, examples, _made(augmentation, number), precision) for cut in cuts]
+        """Returns one version of the examples, after what was missing of its features is computed."""
+        folders = [self._folder(cut, digests, examples, view.key, precision) for cut in cuts]
         leases = [folder.lease() for folder in folders if folder.path.is_dir()]
         for folder in folders:
             folder.open()
@@ -215,13 +201,12 @@ class FeatureCache:
             extraction, cuts, folders, examples, shard_bytes=self._shard_bytes, shard_seconds=self._shard_seconds,
             progress=progress,
         )  # fmt: skip
-        if any(len(filling.missing(each, rows)) for each in range(len(cuts))):
+        if any(len(filling.missing(each, view.rows)) for each in range(len(cuts))):
             leases += [folder.lease() for folder in folders]
-            change = functools.partial(_augmented, augmentation, number) if number else None
-            filling.run(rows, digests, self.root, change)
+            filling.run(view.rows, digests, self.root, view.change)
         for folder, computed in zip(folders, filling.computed, strict=True):
-            folder.record_use(len(rows) - computed, computed)
-        return Version(folders, filling.computed, filling.bad, rows, leases)
+            folder.record_use(len(view.rows) - computed, computed)
+        return Version(folders, filling.computed, filling.bad, view.rows, leases)
 
     def entries(self) -> list[FeatureEntry]:
         """Returns what features are kept, the last used first: whose they are, how large, how often they were found."""
@@ -273,12 +258,3 @@ class FeatureCache:
     ) -> FeatureFolder:
         spec = feature_spec(trunk, digests[trunk.depth], examples, self.dtype, precision, view)
         return FeatureFolder(self.root, spec)
-
-
-def _made(augmentation: Augmentation, view: int) -> Any:
-    """Returns what the key of features says of a view."""
-    return {"number": view, **augmentation.to_json()} if view else 0
-
-
-def _augmented(augmentation: Augmentation, view: int, picture: Any, identity: bytes) -> Any:
-    return augmentation.apply(picture, identity, view)

@@ -516,3 +516,9 @@ def test_a_file_may_not_be_larger_than_a_bound(tmp_path: Path) -> None:
         file.truncate((1 << 30) + 1)
     with pytest.raises(DataError, match=r"has 1,073,741,825 bytes; at most"):
         decode_picture(path, "RGB")
+
+
+def test_b06_32_bits_of_small_values_are_no_black_picture(tmp_path: Path) -> None:
+    """Nobody says what is white among 32 bits: the largest value is."""
+    Image.fromarray(np.array([[0, 100, 200]], np.int32)).save(tmp_path / "a.tif")
+    assert decode_picture(tmp_path / "a.tif", "gray")[0, :, 0].tolist() == [0, 128, 255]
