@@ -25,10 +25,12 @@ from zoo.registry import InputSpec
 
 Change = Callable[[NDArray[np.uint8], bytes], NDArray[np.uint8]]
 
-_AHEAD = 2  # batches that are read before they are asked for
+_AHEAD_BYTES = 256 << 20  # preprocessed examples that are read before they are asked for; two batches at least
 _NAMED = 3  # examples that an error names
 _UNSEEN_PIXELS = 1 << 20  # of pictures whose sizes nobody knows
 _PIECE = 64  # examples of an array that are preprocessed at a time
+_PICTURES = 8  # pictures that a thread reads before it takes others: calling Keras costs as much as resizing one
+_PICTURE_BYTES = 8 << 20  # decoded pictures that are preprocessed together
 
 
 @dataclass(frozen=True)
@@ -91,25 +93,45 @@ class Reader:
         One that cannot be read is left out, and named in its batch. Preprocessed examples of several shapes come in
         batches of one shape each.
         """
-        step = 1 if self._examples.paths is not None or self._change else min(size, _PIECE)
+        step = min(size, _PIECE if self._examples.paths is None and not self._change else _PICTURES)
         pieces = [rows[begin : begin + step] for begin in range(0, len(rows), step)]
+        ahead = max(2 * size, _AHEAD_BYTES // max(1, self.largest_bytes))
         read: list[Batch] = []
-        for piece in _in_order(self._piece, pieces, _AHEAD * -(-size // step)):
-            read.append(piece)
+        for piece in _in_order(self._piece, pieces, -(-ahead // step)):
+            read += piece
             if sum(len(each.rows) + len(each.bad) for each in read) >= size:
                 yield from _joined(read)
                 read = []
         if read:
             yield from _joined(read)
 
-    def _piece(self, rows: Rows) -> Batch:
-        try:
-            return Batch(rows, self[rows])
-        except DataError as error:
-            if self._examples.paths is None or len(rows) > 1:
-                raise
-            row = int(rows[0])
-            return Batch(rows[:0], np.empty((0, 0)), ((row, BadFile(self._examples.paths[row], str(error))),))
+    def _piece(self, rows: Rows) -> list[Batch]:
+        """Reads examples; pictures one after another, and those of one size that lie side by side become one batch."""
+        if self._examples.paths is None and not self._change:
+            return [Batch(rows, self[rows])]
+        done: list[Batch] = []
+        side_by_side: list[tuple[int, NDArray[Any]]] = []
+
+        def preprocess() -> None:
+            if side_by_side:
+                chosen = np.array([row for row, _ in side_by_side], np.int64)
+                done.append(Batch(chosen, self._preprocessed(np.stack([each for _, each in side_by_side]), chosen)))
+                side_by_side.clear()
+
+        for row in rows.tolist():
+            try:
+                (picture,) = self._decoded(np.array([row]))
+            except DataError as error:
+                if self._examples.paths is None:
+                    raise
+                done.append(Batch(rows[:0], np.empty((0, 0)), ((row, BadFile(self._examples.paths[row], str(error))),)))
+                continue
+            held = sum(each.nbytes for _, each in side_by_side)
+            if side_by_side and (side_by_side[0][1].shape != picture.shape or held + picture.nbytes > _PICTURE_BYTES):
+                preprocess()
+            side_by_side.append((row, picture))
+        preprocess()
+        return done
 
     def _decoded(self, rows: Rows) -> Any:
         pictures = self._examples.read(rows)
@@ -149,9 +171,9 @@ class Reader:
         )
 
 
-def _in_order(function: Callable[[Rows], Batch], items: Iterable[Rows], ahead: int) -> Iterator[Batch]:
+def _in_order(function: Callable[[Rows], list[Batch]], items: Iterable[Rows], ahead: int) -> Iterator[list[Batch]]:
     """Yields `function` of each item, computed in threads, `ahead` items before they are asked for."""
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[list[Batch]]] = deque()
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="zoo-read") as pool:
         try:
             for item in items:
