@@ -130,7 +130,7 @@ def compare_reading(root: Path, rows: int, rounds: int) -> None:
     chunks = Chunks(Part(features, labels_of(rows), chosen), BATCH, "float32", whole=False)
 
     def ours() -> None:
-        for x, _, order in chunks.epoch(1, FitSettings()):
+        for x, _, order, _ in chunks.epoch(1, FitSettings()):
             assert len(x) == len(order)
 
     ours()
@@ -211,7 +211,7 @@ def train(features: Any, rows: int) -> None:
     (epoch,) = history.epochs
     print(
         f"one epoch: {epoch.seconds:.1f} s, {rows * WIDTH * 4 / epoch.seconds / 1e9:.2f} GB/s with validation, "
-        f"validation accuracy {epoch.val_accuracy:.4f}"
+        f"validation accuracy {epoch.val_score:.4f}"
     )
     print(f"memory at most (VmHWM): {peak()} MB, with private memory capped at {CAP >> 20} MB by RLIMIT_DATA")
 

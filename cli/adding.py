@@ -53,12 +53,14 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
     """Add a model of your own: its files are checked, copied into the store, and loaded where zoo can.
 
     PATH is a .keras, .h5, .weights.h5, .onnx or .npz file, the folder of a SavedModel, a .prototxt and its .caffemodel
-    (with the .binaryproto of its mean picture), or the prefix of a TensorFlow checkpoint. What cannot be loaded yet is
-    kept, and says so. How pictures become numbers is asked for in a terminal, and never guessed.
+    (with the .binaryproto of its mean picture), or the prefix of a TensorFlow checkpoint; or a run, which tells all
+    about its model. What cannot be loaded yet is kept, and says so. How pictures become numbers is asked for in a
+    terminal, and never guessed.
 
     \b
     zoo add flowers.keras --preprocess unit
     zoo add net.onnx --preprocess torch
+    zoo add runs/flowers --name my-flowers
     zoo add old.h5 --arch resnet50 --preprocess resnet50 --name my-resnet
     zoo add deploy.prototxt net.caffemodel imagenet_mean.binaryproto
     zoo add train_val.prototxt net.caffemodel --input 227x227x3 --preprocess caffe

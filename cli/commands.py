@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import time
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
-from zoo.cli.options import DATA_OPTIONS, Count, Widths, as_json, data_options, engine_options
-from zoo.cli.output import Bar, counted, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
+from zoo.cli.options import Count, as_json
+from zoo.cli.output import number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
 from zoo.errors import NotFoundError, UsageError
-from zoo.registry import Entry, find_loadable
+from zoo.registry import Entry
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.entry import SOURCES
+from zoo.runs.unfinished import unfinished_runs
 
 
 @click.command("list")
@@ -125,145 +125,6 @@ def _marked(unit: Any) -> Any:
 
 
 @click.command()
-@click.argument("name", default="letters-cnn")
-@click.option(
-    "--data",
-    default="digits",
-    show_default=True,
-    help="A folder with a sub-folder for each class, a .csv of path,label, an .npz, or digits.",
-)
-@click.option(
-    "--reuse",
-    default="all",
-    show_default=True,
-    metavar="N",
-    help="Keep the lowest N units: a number, a layer's name, a pattern of names, or all but the classifier.",
-)
-@click.option("--freeze", metavar="K", help="Freeze the lowest K of those.  [default: as many as are reused]")
-@click.option("--hidden", type=Widths(), default=(), metavar="N,N..", help="New hidden layers, as in 20,10.")
-@click.option(
-    "--pool",
-    type=click.Choice(["avg", "max", "avgmax", "flatten"]),
-    default="avg",
-    show_default=True,
-    help="How feature maps become a vector; a cut that is a vector already stays so.",
-)
-@click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
-@click.option(
-    "--lr",
-    type=click.FloatRange(0, min_open=True),
-    default=0.001,
-    show_default=True,
-    help="Learning rate of Adam.",
-)
-@click.option(
-    "--patience",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="Stop after so many epochs without a lower validation loss.",
-)
-@click.option("--train-batchnorm", is_flag=True, help="Let BatchNormalization above the frozen units update.")
-@click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="Train on at most N examples a class.")
-@click.option(
-    "--views",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="V",
-    help="Train on V augmented versions (flip, crop, colour) of each picture too; their features are kept.",
-)
-@engine_options
-@data_options
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of split, weights and order."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/ and the data's name]")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would happen, and do nothing.")
-@click.option("--allow-nonfinite", is_flag=True, help="Go on with a model that has NaN or infinite weights.")
-@click.option("--compare-scratch", is_flag=True, help="Also train the same shape from random weights.")
-@as_json
-def transfer(name: str, data: str, only_plan: bool, as_json: bool, compare_scratch: bool, **options: Any) -> None:
-    """Make a model for your own data out of the pretrained model NAME (letters-cnn)."""
-    find_loadable(name)
-    began = time.perf_counter()
-    about_data = {key: options.pop(key) for key in DATA_OPTIONS}
-    if only_plan:
-        with quiet_tensorflow(), Bar() as bar:
-            examples = zoo.open_data(data, progress=bar, **about_data)
-            plan = zoo.plan(name, examples, **options, compare_scratch=compare_scratch)
-        show_json(dataclasses.asdict(plan)) if as_json else _show_plan(plan)
-        return
-    with quiet_tensorflow(), Bar() as bar:
-        examples = zoo.open_data(data, progress=bar, **about_data)
-        run = zoo.transfer(name, examples, **options, compare_scratch=compare_scratch, progress=bar)
-    if as_json:
-        show_json(run.record)
-        return
-    _show_run(run, time.perf_counter() - began)
-    if options["out"] and run.path != options["out"]:
-        say(f"{options['out']} is there already, so this run is {run.path}.")
-
-
-def _show_run(run: zoo.Run, seconds: float) -> None:
-    record = run.record
-    reused = f"{record['reuse']} of {len(record['units'])} units reused, {record['freeze']} frozen"
-    pairs = [
-        ("model", f"{record['model']} for {record['data']}: {reused}"),
-        ("test accuracy", f"{run.accuracy:.4f}  ({record['metrics']['test']['count']} examples)"),
-    ]
-    for warning in record["warnings"]:
-        say(f"Warning: {warning}")
-    if record["scratch"]:
-        scratch = record["scratch"]["metrics"]["test"]["accuracy"]
-        pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
-    pairs += [
-        ("features", _features_text(record) if record["freeze"] else "none: nothing is frozen"),
-        ("training", f"{counted(record['training']['epochs'], 'epoch')}, {record['training']['seconds']:.1f} s; "
-                     f"{record['training']['stopped']}"),
-        ("in all", _time_text(record["timings"], seconds)),
-        ("report", str(run.report)),
-        ("predict", f"zoo predict {run.path} PICTURE..."),
-    ]  # fmt: skip
-    show_pairs(pairs)
-
-
-def _features_text(record: dict[str, Any]) -> str:
-    features = record["features"]
-    return f"{features['hits']} found, {features['misses']} computed" + (
-        f" by {features['engine']} in {features['seconds']:.1f} s" if features["misses"] else ""
-    )
-
-
-def _time_text(timings: dict[str, float], seconds: float) -> str:
-    """Returns how long all of it took, and the parts that can be told."""
-    parts = [f"{name} {taken:.1f}" for name, taken in timings.items() if taken >= 0.05]
-    rest = seconds - sum(timings.values())
-    return f"{seconds:.1f} s: {', '.join([*parts, f'starting and the report {rest:.1f}'])}"
-
-
-@click.command()
-@click.argument("run")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@as_json
-def predict(run: str, inputs: Sequence[str], as_json: bool) -> None:
-    """Say what the model of RUN sees in pictures: files, or folders of them."""
-    opened = zoo.open_run(run)
-    with quiet_tensorflow():
-        predictions = opened.predict(list(inputs))
-    if as_json:
-        rows = [{"file": each.file, "label": each.label, "probability": each.probability} for each in predictions]
-        show_json(rows)
-        return
-    show_table(
-        ["file", "label", "probability"],
-        [[each.file, each.label, f"{each.probability:.4f}"] for each in predictions],
-        right={"probability"},
-    )
-
-
-@click.command()
 @click.argument("folder", default="runs")
 @as_json
 def runs(folder: str, as_json: bool) -> None:
@@ -274,43 +135,28 @@ def runs(folder: str, as_json: bool) -> None:
         return
     if not found:
         say(f"No runs in {folder}. Make one: zoo transfer --reuse 3 --freeze 2")
+        _tell_unfinished(folder)
         return
     show_table(
-        ["run", "model", "data", "reuse", "freeze", "examples", "test accuracy", "made"],
+        ["run", "model", "data", "reuse", "freeze", "examples", "test", "", "made"],
         [
             [str(run.path), run.record["model"], run.record["data"], str(run.record["reuse"]),
-             str(run.record["freeze"]), number(run.record["examples"]["train"]), f"{run.accuracy:.4f}",
+             str(run.record["freeze"]), number(run.record["examples"]["train"]), f"{run.score:.4f}",
+             {"f1": "F1", "mae": "error"}.get(run.score_name, run.score_name),
              local_time(run.record["created"])]
             for run in found
         ],
-        right={"reuse", "freeze", "examples", "test accuracy"},
+        right={"reuse", "freeze", "examples", "test"},
         wide={"examples", "made"},
     )  # fmt: skip
+    _tell_unfinished(folder)
+
+
+def _tell_unfinished(folder: str) -> None:
+    for path in unfinished_runs(Path(folder)):
+        say(f"Not finished: {path}. To go on: zoo transfer --resume {str(path).removesuffix('.unfinished')}")
 
 
 def local_time(stamp: str) -> str:
     """Returns an ISO time as the reader's clock shows it, to the minute."""
     return datetime.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _show_plan(plan: Any) -> None:
-    parts = ", ".join(f"{count} {name}" for name, count in plan.examples.items())
-    pairs = [
-        ("model", f"{plan.model}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen"),
-        ("to fetch", ", ".join(plan.fetch) or "nothing"),
-        ("parameters", ", ".join(f"{number(count)} {state}" for state, count in plan.parameters.items())),
-        ("data", f"{plan.data}: {parts}"),
-    ]
-    if not plan.freeze:
-        pairs.append(("features", "none: nothing is frozen, every epoch runs through the whole net"))
-    else:
-        total = sum(plan.examples.values()) + plan.views * plan.examples["train"]
-        there = (
-            f"{plan.cached} of {total} {'examples and views' if plan.views else 'examples'} are there already, "
-            f"{total - plan.cached} to compute"
-            if plan.cached is not None
-            else "which are there already, only the weights can tell"
-        )
-        features = f"{shape_text(plan.feature_shape)} each, {size(plan.feature_bytes)} on disk; {there}"
-        pairs.append(("features", features))
-    show_pairs([*pairs, ("run folder", plan.out)])

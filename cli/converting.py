@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from zoo.cli.options import as_json
-from zoo.cli.output import number, quiet_tensorflow, show_json, show_pairs, size
+from zoo.cli.output import counted, number, quiet_tensorflow, show_json, show_pairs, size
 
 import zoo
 from zoo.registry.presets import PRESETS
@@ -91,7 +91,7 @@ def export(what: str, target: str, as_json: bool, **options: Any) -> None:
     """Write the model of a run, or one that zoo list knows, to DST, and compare the two.
 
     DST is a .onnx, .keras or .tflite file, or a folder without a suffix for a SavedModel. The model of a run has its
-    preprocessing inside: it takes pictures 0..255 of any size that the run takes.
+    preprocessing inside: it takes pictures 0..255 of any size that the run takes. Its labels lie beside, one a line.
 
     \b
     zoo export runs/digits digits.onnx
@@ -115,7 +115,17 @@ def _show(exported: zoo.Exported, as_json: bool) -> None:
         pairs.append(("operators", _counts(exported.written.operators)))
     pairs += [("note", each) for each in (exported.read.notes if exported.read else ())]
     steps = ", ".join(f"{error:.1e} from {step}" for step, error in exported.errors.items())
-    show_pairs([*pairs, ("parity", f"{steps}: the largest difference on random input, relative to the largest output")])
+    if exported.labels:
+        pairs.append(("labels", str(exported.labels)))
+    show_pairs([*pairs, ("parity", f"{steps}: the largest difference {_compared_on(exported)}")])
+
+
+def _compared_on(exported: zoo.Exported) -> str:
+    """Returns what was compared, and how large a difference is counted."""
+    if exported.difference is None:
+        return "on random input, relative to the largest output"
+    told = counted(exported.examples, "test example")
+    return f"on {told}, relative to the largest output; {exported.difference:.1e} as it is"
 
 
 def _counts(operators: Mapping[str, int]) -> str:
@@ -129,7 +139,13 @@ def _document(exported: zoo.Exported) -> dict[str, Any]:
         "format": exported.format,
         "bytes": exported.bytes,
         "parameters": exported.parameters,
-        "parity": {"error": exported.error, "steps": dict(exported.errors)},
+        "parity": {
+            "error": exported.error,
+            "steps": dict(exported.errors),
+            "examples": exported.examples,
+            "difference": exported.difference,
+        },
+        "labels": str(exported.labels) if exported.labels else None,
         "read": _report(exported.read),
         "written": _report(exported.written),
     }

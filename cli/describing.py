@@ -9,6 +9,7 @@ from zoo.cli.output import number, size
 
 from zoo.registry import Entry, FileSpec, InputSpec, OutputSpec, RecordedOutput
 
+SCORE_NAMES = {"accuracy": "accuracy", "example_f1": "F1", "mae": "error"}
 UNPUBLISHED = "not published"
 _ZOO_FITS = {"stretch": "stretches", "center_crop": "crops"}
 _HASHED_BY = {

@@ -15,11 +15,16 @@ import click
 from zoo.cli.adding import add
 from zoo.cli.caching import cache
 from zoo.cli.checking import check
-from zoo.cli.commands import layers, list_, predict, runs, show, transfer
+from zoo.cli.commands import layers, list_, runs, show
 from zoo.cli.converting import convert, export
 from zoo.cli.extracting import features
+from zoo.cli.judging import compare, evaluate
 from zoo.cli.keeping import gc, pull, rm, verify, where
 from zoo.cli.output import plain_lines, say
+from zoo.cli.predicting import predict
+from zoo.cli.rating import lr_find
+from zoo.cli.recommending import recommend
+from zoo.cli.transferring import transfer
 
 from zoo.errors import ZooError
 
@@ -90,10 +95,14 @@ for command in (
     gc,
     check,
     features,
+    recommend,
     cache,
     transfer,
+    lr_find,
     predict,
     runs,
+    compare,
+    evaluate,
     export,
     convert,
 ):

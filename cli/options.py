@@ -10,7 +10,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DATA_OPTIONS = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates")
+DATA_OPTIONS = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates", "task")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
@@ -60,6 +60,11 @@ def data_options(command: Command) -> Command:
             "--near-duplicates/--no-near-duplicates", default=True, show_default=True,
             help="Look for pictures that are nearly the same, and keep them on one side of a split.",
         ),
+        click.option(
+            "--task", type=click.Choice(["classification", "multilabel", "regression"]),
+            help="What the labels are: a class each; any of several (a|b in a .csv); or numbers.  "
+                 "[default: classes, or several where a .csv has a | in any]",
+        ),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -102,6 +107,22 @@ class Widths(click.ParamType[tuple[int, ...]]):
             return tuple(int(width) for width in value.split(","))
         except ValueError:
             self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
+
+
+class Weights(click.ParamType[Any]):
+    """Weights of classes: balanced, or as in cat=2,dog=1."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns `balanced`, or weights by name."""
+        if not isinstance(value, str) or value == "balanced":
+            return value
+        try:
+            pairs = [part.rsplit("=", 1) for part in value.split(",")]
+            return {name: float(weight) for name, weight in pairs}
+        except ValueError:
+            self.fail(f"expected balanced, or weights such as cat=2,dog=1; got {value!r}", param, ctx)
 
 
 class Sizes(click.ParamType[tuple[int | None, ...]]):

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     from zoo.data import open_data
     from zoo.data.augmentation import Augmentation
     from zoo.data.checking import DataCheck, check_data
+    from zoo.evaluating import evaluate
     from zoo.exporting import Exported, convert
     from zoo.extracting import extract_features, save_features
     from zoo.features import FeatureCache, Features
     from zoo.loading import load_model
-    from zoo.pipeline import plan, transfer
+    from zoo.pipeline import resume, transfer
+    from zoo.planning import plan
+    from zoo.rate_finding import find_learning_rate
+    from zoo.recommending import Recommendation, recommend
     from zoo.recording import OutputFinding, verify_outputs
     from zoo.registry import InputSpec, find_entry, list_models
     from zoo.runs import Run, export, list_runs, open_run
+    from zoo.runs.comparing import Comparison, compare
+    from zoo.searching import Search, SearchResult, search
     from zoo.store import (
         Artifact,
         Finding,
@@ -39,44 +45,60 @@ if TYPE_CHECKING:
         verify,
     )
     from zoo.surgery import Head, Surgery, split_units
+    from zoo.training import Evaluation, Loss, Optimizer, Schedule, Unfreeze
 
 _HOMES = {
     "Added": "zoo.adding",
     "Artifact": "zoo.store",
     "Augmentation": "zoo.data.augmentation",
+    "Comparison": "zoo.runs.comparing",
     "DataCheck": "zoo.data.checking",
+    "Evaluation": "zoo.training",
     "Exported": "zoo.exporting",
     "FeatureCache": "zoo.features",
     "Features": "zoo.features",
     "Finding": "zoo.store",
     "Head": "zoo.surgery",
     "InputSpec": "zoo.registry",
+    "Loss": "zoo.training",
+    "Optimizer": "zoo.training",
     "OutputFinding": "zoo.recording",
     "Place": "zoo.store",
     "PullPlan": "zoo.store",
+    "Recommendation": "zoo.recommending",
     "Removal": "zoo.store",
     "Run": "zoo.runs",
+    "Schedule": "zoo.training",
+    "Search": "zoo.searching",
+    "SearchResult": "zoo.searching",
     "Surgery": "zoo.surgery",
+    "Unfreeze": "zoo.training",
     "add": "zoo.adding",
     "check_data": "zoo.data.checking",
     "collect_garbage": "zoo.store",
+    "compare": "zoo.runs.comparing",
     "convert": "zoo.exporting",
+    "evaluate": "zoo.evaluating",
     "export": "zoo.runs",
     "extract_features": "zoo.extracting",
     "find_entry": "zoo.registry",
+    "find_learning_rate": "zoo.rate_finding",
     "list_models": "zoo.registry",
     "list_runs": "zoo.runs",
     "load_model": "zoo.loading",
     "locate": "zoo.store",
     "open_data": "zoo.data",
     "open_run": "zoo.runs",
-    "plan": "zoo.pipeline",
+    "plan": "zoo.planning",
     "plan_pull": "zoo.store",
     "pull": "zoo.store",
     "pulled_models": "zoo.store",
     "pulled_names": "zoo.store",
+    "recommend": "zoo.recommending",
     "remove": "zoo.store",
+    "resume": "zoo.pipeline",
     "save_features": "zoo.extracting",
+    "search": "zoo.searching",
     "split_units": "zoo.surgery",
     "transfer": "zoo.pipeline",
     "verify": "zoo.store",
@@ -87,26 +109,38 @@ __all__ = [
     "Added",
     "Artifact",
     "Augmentation",
+    "Comparison",
     "DataCheck",
+    "Evaluation",
     "Exported",
     "FeatureCache",
     "Features",
     "Finding",
     "Head",
     "InputSpec",
+    "Loss",
+    "Optimizer",
     "OutputFinding",
     "Place",
     "PullPlan",
+    "Recommendation",
     "Removal",
     "Run",
+    "Schedule",
+    "Search",
+    "SearchResult",
     "Surgery",
+    "Unfreeze",
     "add",
     "check_data",
     "collect_garbage",
+    "compare",
     "convert",
+    "evaluate",
     "export",
     "extract_features",
     "find_entry",
+    "find_learning_rate",
     "list_models",
     "list_runs",
     "load_model",
@@ -118,8 +152,11 @@ __all__ = [
     "pull",
     "pulled_models",
     "pulled_names",
+    "recommend",
     "remove",
+    "resume",
     "save_features",
+    "search",
     "split_units",
     "transfer",
     "verify",

@@ -7,11 +7,10 @@ place: what differs leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,18 @@ from numpy.typing import NDArray
 
 from zoo.converters import ConversionReport, keras_to_onnx
 from zoo.converters.exporting.comparing import examples_of, outputs_of
-from zoo.converters.exporting.tracing import inputs_of, packed
-from zoo.converters.exporting.writing import data_of
+from zoo.converters.exporting.tracing import input_names, inputs_of
+from zoo.converters.exporting.writing import data_of, publish
 from zoo.converters.parity import checked_limit, relative_error
 from zoo.errors import IntegrityError, UsageError, ZooError
 from zoo.files import private_folder, put_in_place
+from zoo.formats import FORMATS, WAYS, Labels, labels_beside, put_inside, refusing
 from zoo.loading import load_model, load_onnx_file
 from zoo.loading.from_caffe import CAFFE_SOURCES, caffe_files, load_caffe_files
 
 Array = NDArray[Any]
 
-_SAVED_MODEL = "SavedModel"
-FORMATS = {".onnx": "ONNX", ".keras": "Keras archive", ".tflite": "TensorFlow Lite", "": _SAVED_MODEL}
 SOURCES = (".onnx", ".keras", ".h5", ".hdf5")
-_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,12 @@ class Exported:
         path: The file, or the folder of a SavedModel.
         format: What it is.
         bytes: How much it takes on the disk, with the file of its weights beside it.
-        error: The largest difference from the original's outputs on random input, relative to their largest value.
+        error: The largest difference from the original's outputs, relative to their largest value.
         errors: The same by step, such as "Keras to ONNX".
         parameters: How many weights the model has, single numbers of them.
+        examples: How many real examples both were compared on; 0: on random input.
+        difference: The largest difference between the outputs for those, as it is; None without such.
+        labels: The file beside it with the names of what it puts out, one a line; None where nobody gave any.
         read: What the reader of an ONNX source says.
         written: What the writer of ONNX says.
     """
@@ -62,6 +62,9 @@ class Exported:
     parameters: int
     read: ConversionReport | None = field(default=None, repr=False)
     written: ConversionReport | None = field(default=None, repr=False)
+    examples: int = 0
+    difference: float | None = None
+    labels: Path | None = None
 
 
 def convert(
@@ -160,6 +163,8 @@ def export_model(
     opset: int = 18,
     limit: float = 1e-4,
     read: ConversionReport | None = None,
+    labels: Labels | None = None,
+    examples: Sequence[Array] = (),
 ) -> Exported:
     """Writes a model in memory to a file; see `convert`.
 
@@ -170,19 +175,101 @@ def export_model(
         opset: Of an ONNX target: its operator set.
         limit: The largest error that passes.
         read: How the model was read, where it comes of another format.
+        labels: What its outputs are called. They go into the file, where the format has room for them, and into
+            another beside it: `digits.onnx.labels.txt`.
+        examples: Of a model of one input: what to compare both on, each without the batch; empty: random input.
     """
     path = Path(target)
     suffix = checked_target(path, replace)
     checked_limit(limit)
     errors = {"ONNX to Keras": read.error} if read else {}
-    written = None
-    if suffix == ".onnx":
+    batches = _batches(model, examples)
+    written, difference = None, None
+    if suffix == ".onnx" and labels is None and not batches:
         written = keras_to_onnx(model, path, opset=opset, limit=limit)
         errors["Keras to ONNX"] = written.error
     else:
-        errors[f"Keras to {FORMATS[suffix]}"] = _written(model, path, suffix, limit)
+        with private_folder(path, "another folder") as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TensorFlow, about itself
+            made = folder / "onnx" / path.name if suffix == ".onnx" else folder / f"model{suffix}"
+            made.parent.mkdir(exist_ok=True)
+            with refusing(suffix), _called(path, made):
+                if suffix == ".onnx":
+                    first = batches[0] if batches else None
+                    written = keras_to_onnx(model, made, opset=opset, limit=limit, examples=first)
+                else:
+                    WAYS[suffix][0](model, made)
+                if labels is not None:
+                    put_inside(labels, made, suffix)
+                error, difference = _compared(model, made, suffix, batches or [examples_of(model)])
+            _refuse_unlike(error, limit, path, suffix)
+            errors["Keras to ONNX" if suffix == ".onnx" else f"Keras to {FORMATS[suffix]}"] = error
+            _put_all_in_place(made, folder / "labels.txt", path, labels)
     count = _size(path) + sum(_size(each) for each in (data_of(path) if suffix == ".onnx" else []))
-    return Exported(path, FORMATS[suffix], count, max(errors.values()), errors, model.count_params(), read, written)
+    return Exported(
+        path, FORMATS[suffix], count, max(errors.values()), errors, model.count_params(), read, written,
+        len(examples), difference if batches else None, labels_beside(path) if labels else None,
+    )  # fmt: skip
+
+
+def _put_all_in_place(made: Path, names: Path, path: Path, labels: Labels | None) -> None:
+    """Gives a model and its labels their places: the labels last, so that an earlier model keeps its own as long."""
+    if labels is not None:
+        names.write_bytes(labels.text)
+    if path.suffix.lower() == ".onnx":
+        publish(made.parent, path)
+    else:
+        put_in_place(made, path)
+    if labels is not None:
+        put_in_place(names, labels_beside(path))
+
+
+@contextlib.contextmanager
+def _called(path: Path, made: Path) -> Iterator[None]:
+    """Lets errors speak of where a model is to be, and not of where it is made."""
+    try:
+        yield
+    except ZooError as error:
+        raise type(error)(str(error).replace(str(made), str(path))) from error
+
+
+def _batches(model: keras.Model, examples: Sequence[Array]) -> list[dict[str, Array]]:
+    """Returns examples as what goes into a model, by its input's name: those of one shape together."""
+    if not examples:
+        return []
+    (source,) = inputs_of(model)
+    kind = tf.as_dtype(source.dtype).as_numpy_dtype
+    alike = len({each.shape for each in examples}) == 1
+    stacks = [np.stack(examples)] if alike else [each[None] for each in examples]
+    (name,) = input_names([source])
+    return [{name: each.astype(kind)} for each in stacks]
+
+
+def _compared(
+    model: keras.Model, made: Path, suffix: str, batches: Sequence[Mapping[str, Array]]
+) -> tuple[float, float]:
+    """Returns how far a file's outputs are from the model's: relative to the largest value, and as it is."""
+    run = WAYS[suffix][1]
+    pairs: list[tuple[Array, Array]] = []
+    for batch in batches:
+        expected, found = outputs_of(model, batch), run(made, model, batch)
+        if len(found) != len(expected):
+            return float("inf"), float("inf")
+        pairs += zip(found, expected, strict=True)
+    error = max(relative_error(one, other) for one, other in pairs)
+    if any(one.shape != other.shape for one, other in pairs):
+        return error, float("inf")
+    wide = [(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs if one.size]
+    return error, max((float(np.abs(one - other).max()) for one, other in wide), default=0.0)
+
+
+def _refuse_unlike(error: float, limit: float, path: Path, suffix: str) -> None:
+    if not error <= limit:
+        raise IntegrityError(
+            f"Nothing was written to {path}: as {FORMATS[suffix]} the model's outputs differ by {error:.1e} of "
+            f"their largest value, and at most {limit:.1e} was expected. Say what is enough (limit, --limit), or "
+            "choose another format."
+        )
 
 
 def _other_way(source: Path, target: Path) -> str:
@@ -217,99 +304,6 @@ def checked_target(path: Path, replace: bool) -> str:
     return suffix
 
 
-def _written(model: keras.Model, path: Path, suffix: str, limit: float) -> float:
-    """Writes a model in one of the formats of TensorFlow, and returns the error."""
-    write, run = _WAYS[suffix]
-    with private_folder(path, "another folder") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TensorFlow, about itself
-        written = folder / f"model{suffix}"
-        examples = examples_of(model)
-        expected = outputs_of(model, examples)
-        with _refusing(suffix):
-            write(model, written)
-            found = run(written, model, examples)
-        pairs = zip(found, expected, strict=True)
-        error = max(relative_error(one, other) for one, other in pairs) if len(found) == len(expected) else float("inf")
-        if not error <= limit:
-            raise IntegrityError(
-                f"Nothing was written to {path}: as {FORMATS[suffix]} the model's outputs differ by {error:.1e} of "
-                f"their largest value, and at most {limit:.1e} was expected. Say what is enough (limit, --limit), or "
-                "choose another format."
-            )
-        put_in_place(written, path)
-    return error
-
-
-@contextlib.contextmanager
-def _refusing(suffix: str) -> Iterator[None]:
-    """Makes errors of ours of those of libraries, whose kinds are many and not public."""
-    try:
-        yield
-    except (ZooError, MemoryError):
-        raise
-    except Exception as error:
-        number = next((each for each in _OF_DISKS if os.strerror(each) in str(error)), None)
-        if number is not None:
-            raise OSError(number, os.strerror(number)) from error
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise IntegrityError(
-            f"The model cannot be written as {FORMATS[suffix]}, or does not run as that: "
-            f"{' '.join(str(error).split())[:400]!r}. Choose another format."
-        ) from error
-
-
 def _size(path: Path) -> int:
     files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path] if path.is_file() else []
     return sum(each.stat().st_size for each in files)
-
-
-# --- the formats of TensorFlow: how each is written, and how it is run ---
-
-
-def _write_keras(model: keras.Model, path: Path) -> None:
-    model.save(path)
-
-
-def _run_keras(path: Path, model: keras.Model, examples: Mapping[str, Array]) -> list[Array]:
-    return outputs_of(load_model(path), examples)
-
-
-def _write_saved_model(model: keras.Model, path: Path) -> None:
-    model.export(path, verbose=False)
-
-
-def _run_saved_model(path: Path, model: keras.Model, examples: Mapping[str, Array]) -> list[Array]:
-    tensors = [tf.convert_to_tensor(each) for each in examples.values()]
-    loaded = tf.saved_model.load(str(path))  # kept as long as it runs: its variables are gone with it
-    found = loaded.serve(packed(model, tensors))
-    return [each.numpy() for each in keras.tree.flatten(found)]
-
-
-def _write_tflite(model: keras.Model, path: Path) -> None:
-    saved = path.with_name("saved_model")
-    _write_saved_model(model, saved)
-    path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
-
-
-def _run_tflite(path: Path, model: keras.Model, examples: Mapping[str, Array]) -> list[Array]:
-    runner = tf.lite.Interpreter(model_path=str(path)).get_signature_runner("serving_default")
-    names = [each.name for each in inputs_of(model)]  # those of the signature, which has them in another order
-    found = runner(**dict(zip(names, examples.values(), strict=True)))
-    return [np.asarray(found[name]) for name in _output_names(model)]
-
-
-def _output_names(model: keras.Model) -> list[str]:
-    """Returns what a signature calls the outputs of a model, in the order that Keras has."""
-    structure = None if isinstance(model, keras.Sequential) else model.output
-    if isinstance(structure, Mapping):
-        return [str(each) for each in keras.tree.flatten({name: name for name in structure})]
-    return [f"output_{number}" for number in range(len(model.outputs))]
-
-
-_Run = Callable[[Path, keras.Model, Mapping[str, Array]], list[Array]]
-_WAYS: dict[str, tuple[Callable[[keras.Model, Path], None], _Run]] = {
-    ".keras": (_write_keras, _run_keras),
-    ".tflite": (_write_tflite, _run_tflite),
-    "": (_write_saved_model, _run_saved_model),
-}

@@ -94,8 +94,8 @@ def _trunk(surgery: Surgery, pool: Tap) -> Trunk:
 def save_features(features: Features, path: str | Path) -> Path:
     """Writes features as an `.npz` file, wholly or not at all, and returns its path.
 
-    It has `x`, the features; `y`, the name of each row's class; `example`, the number of the example that a row belongs
-    to. Features larger than memory pass through it piece by piece.
+    It has `x`, the features; `y`, the name of each row's class (or its labels as 0 and 1, or its values); `example`,
+    the number of the example that a row belongs to. Features larger than memory pass through it piece by piece.
 
     Raises:
         UsageError: The path does not end with `.npz`.
@@ -104,7 +104,7 @@ def save_features(features: Features, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".npz":
         raise UsageError(f"Expected a path that ends with .npz; got {str(path)!r}.")
-    names = np.array(features.classes or ("",))[features.labels]
+    names = features.labels if features.labels.ndim > 1 else np.array(features.classes or ("",))[features.labels]
     return write_whole(path, lambda file: _write(file, features, {"y": names, "example": features.kept}))
 
 

@@ -128,8 +128,8 @@ def test_what_differs_in_a_format_of_tensorflow_leaves_nothing(
     """A runtime that errs: there is none at hand that does so by itself."""
     import zoo.exporting
 
-    write, _ = zoo.exporting._WAYS[""]
-    monkeypatch.setitem(zoo.exporting._WAYS, "", (write, lambda *_: [np.zeros((2, 5), np.float32)]))
+    write, _ = zoo.exporting.WAYS[""]
+    monkeypatch.setitem(zoo.exporting.WAYS, "", (write, lambda *_: [np.zeros((2, 5), np.float32)]))
     with pytest.raises(IntegrityError, match="Nothing was written"):
         zoo.convert("net.keras", "out")
 

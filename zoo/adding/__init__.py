@@ -6,11 +6,13 @@ stands as not known. Nothing is guessed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from zoo.adding.from_run import LABELS, of_run, refuse_told_twice, run_among
 from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
@@ -19,7 +21,7 @@ from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
 from zoo.registry.index import own_entries
-from zoo.store.guards.formats import check_format, recognise
+from zoo.store.guards.formats import Offered, check_format, recognise
 from zoo.store.keeping import copied, keep, refuse_taken
 
 __all__ = ["Added", "Ask", "add"]
@@ -50,7 +52,8 @@ def add(
     Args:
         paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx` or `.npz` file, the folder of a SavedModel, a `.prototxt` and
             its `.caffemodel`, with the `.binaryproto` of its mean picture where there is one, or a TensorFlow
-            checkpoint (its prefix).
+            checkpoint (its prefix). Or the folder of a run, which tells all about its model itself: the net is added
+            without its preprocessing, which the entry then has.
         name: What it will be called; None: as the file.
         arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`.
         input_size: Height, width and channels, where the files leave that open.
@@ -83,21 +86,37 @@ def add(
     """
     all_paths = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
     numbers = {"color": color, "scale": scale, "mean": mean, "std": std}
-    all_paths, numbers, means = without_mean_picture(all_paths, preprocess, numbers)
-    offered = recognise(all_paths)
-    told = Told(
-        name=made_name(offered) if name is None else name,
-        arch=arch,
-        size=None if input_size is None else tuple(input_size),
-        preprocess=preprocess,
-        numbers=numbers,
-        labels=labels,
-        logits=logits,
-        summary=summary,
-        license=license,
-        allow_partial=allow_partial,
-        ask=ask,
-    )
+    run = run_among(all_paths)
+    means: Sequence[str] = ()
+    with contextlib.ExitStack() as held:
+        if run is not None:
+            given = {"arch": arch, "input_size": input_size, "preprocess": preprocess, **numbers, "logits": logits}
+            refuse_told_twice(run, given)
+            offered, of_the_run = held.enter_context(of_run(run))
+        else:
+            all_paths, numbers, means = without_mean_picture(all_paths, preprocess, numbers)
+            offered, of_the_run = recognise(all_paths), None
+        told = Told(
+            name=made_name(offered) if name is None else name,
+            arch=arch,
+            size=None if input_size is None else tuple(input_size),
+            preprocess=preprocess,
+            numbers=numbers,
+            labels=labels,
+            logits=logits,
+            summary=summary,
+            license=license,
+            allow_partial=allow_partial,
+            ask=ask,
+            run=of_the_run,
+        )
+        return _added(told, offered, means, is_named=bool(name), replace=replace, progress=progress)
+
+
+def _added(
+    told: Told, offered: Offered, means: Sequence[str], *, is_named: bool, replace: bool, progress: Progress | None
+) -> Added:
+    """Copies, checks, loads and keeps what is offered."""
     refuse_impossible(told, offered)
     own = own_entries()
     there = own.get(told.name)
@@ -109,7 +128,7 @@ def add(
             if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
                 refuse_taken(told.name, replace=replace)
             added = looked_at(told, offered, copies)
-            called = renamed(offered, copies, None if name else told.name)
+            called = renamed(offered, copies, None if is_named else told.name)
             notes = [*called, *means, *remarks, *added.notes, *_twins(added.entry, own)]
             if there is not None and _is_same(there, added.entry):
                 notes.append(f"{there.name} is here already, as it is: nothing was changed.")
@@ -121,7 +140,7 @@ def add(
 
 def _twins(entry: Entry, own: Mapping[str, Entry]) -> list[str]:
     """Returns what there is to say where models that were added before have files of the same bytes."""
-    mine = _digests(entry.files)
+    mine = _digests([file for file in entry.files if file.name != LABELS])
     twins = [name for name, other in own.items() if name != entry.name and mine & _digests(other.files)]
     return [f"It shares its file with {', '.join(twins)}: the store keeps the same bytes once."] if twins else []
 

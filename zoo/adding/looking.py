@@ -31,18 +31,19 @@ _NOT_KNOWN = (
 
 def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
     """Returns the entry of a model whose copies are whole and safe."""
+    labels = told.labels or (told.run.labels if told.run else None)
     draft = Entry(
         name=told.name,
         source="local",
         arch=told.arch,
         task="unknown",
-        summary=told.summary or f"Added from {copies[0].name}",
+        summary=told.summary or (told.run.summary if told.run else f"Added from {copies[0].name}"),
         files=kept_files(offered, copies),
         input=None,
-        output=OutputSpec(labels=told.labels, logits=told.logits or None, background=None),
+        output=OutputSpec(labels=labels, logits=told.logits or None, background=None),
         metrics={},
         license=told.license,
-        origin=f"added from {shown(str(offered.files[0][1].absolute()))}",
+        origin=told.run.origin if told.run else f"added from {shown(str(offered.files[0][1].absolute()))}",
     )
     check_format(offered_copies(offered, copies))
     what = FORMATS[offered.format]

@@ -28,7 +28,7 @@ FORMATS: dict[Format, str] = {
     "npz": ".npz",
 }
 _SUFFIXES: dict[Format, str] = {"keras": ".keras", "h5": ".h5", "onnx": ".onnx", "npz": ".npz"}
-_ENDS = (".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".caffemodel", ".prototxt", ".ckpt")
+_ENDS = (".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".caffemodel", ".prototxt", ".ckpt", ".json")
 
 
 def refuse_impossible(told: Told, offered: Offered) -> None:

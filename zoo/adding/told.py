@@ -32,6 +32,23 @@ class Added:
 
 
 @dataclass(frozen=True)
+class OfRun:
+    """What a run tells of its own model.
+
+    Attributes:
+        summary: One line for people.
+        origin: Where it came from.
+        labels: Name of the list of its classes.
+        input: What its net wants to see; None: no pictures.
+    """
+
+    summary: str
+    origin: str
+    labels: str
+    input: InputSpec | None
+
+
+@dataclass(frozen=True)
 class Told:
     """What the user says of a model."""
 
@@ -46,6 +63,7 @@ class Told:
     license: str | None
     allow_partial: bool
     ask: Ask | None
+    run: OfRun | None = None
 
     @property
     def tells_preprocessing(self) -> bool:

@@ -27,7 +27,9 @@ def picture_size(size: Size) -> tuple[int | None, int | None, int]:
 
 
 def wanted_input(told: Told, model: keras.Model, notes: list[str]) -> InputSpec | None:
-    """Returns how the model wants pictures, as its user says it; None where it takes none."""
+    """Returns how the model wants pictures, as its user or its run says it; None where it takes none."""
+    if told.run is not None:
+        return told.run.input
     shape = tuple(model.inputs[0].shape[1:]) if len(model.inputs) == 1 else ()
     size = _agreed(told.size, shape, model) if told.size is not None else shape
     kind = str(keras.backend.standardize_dtype(model.inputs[0].dtype))

@@ -16,12 +16,12 @@ import numpy as np
 from zoo.data import findings as find
 from zoo.data.bad_files import BadFile, BadFilePolicy
 from zoo.data.duplicates import near_duplicates as clusters_of
-from zoo.data.examples import Examples
+from zoo.data.examples import Examples, as_classes
 from zoo.data.findings import Case, Finding, Named
 from zoo.data.inspecting import Inspection
 from zoo.data.odd_pictures import odd_pictures
 from zoo.data.sources import open_data
-from zoo.data.split import Split, split_examples
+from zoo.data.split import Split, split_of
 from zoo.data.values import Spread, median_of, odd_rows, spread_of
 from zoo.errors import DataError
 from zoo.files import write_bytes
@@ -142,11 +142,12 @@ def check_data(
     examples = open_data(
         data, bad_files="skip", max_bad=1.0, near_duplicates=near_duplicates, progress=progress, **options
     )
+    split, problem = _split(examples, seed)
+    examples = as_classes(examples)
     named = Named(examples)
     inspections = inspections_of(examples)
     undecodable = [] if quick else _undecodable(examples, progress)
     bad = (*examples.bad, *undecodable)
-    split, problem = _split(examples, seed)
     found = [*find.bad_files(bad), *find.equal_contents(named)]
     if near_duplicates and inspections:
         found += find.near_copies(named, clusters_of(np.stack([each.thumbnail for each in inspections])))
@@ -180,6 +181,7 @@ def check_data(
 
 def data_warnings(examples: Examples, split: Split) -> tuple[str, ...]:
     """Returns what should be said of examples before a training, one sentence each; no file is read."""
+    examples = as_classes(examples)
     named = Named(examples)
     found = [
         *find.bad_files(examples.bad),
@@ -241,11 +243,11 @@ def _threads() -> int:
 
 def _split(examples: Examples, seed: int) -> tuple[Split | None, str | None]:
     """Returns what the split would be, and why the examples cannot be trained on, if they cannot."""
-    if len(examples.classes) < 2:
+    if len(examples.classes) < 2 and examples.task == "classification":
         count = find.counted(len(examples.classes), "class")
         return None, f"Data {examples.name!r} has {count}; a classifier needs two or more."
     try:
-        split = split_examples(examples.ids, examples.labels, seed, parts=examples.parts, groups=examples.groups)
+        split = split_of(examples, seed)
     except DataError as error:
         return None, str(error)
     if not len(split.test) and _is_one_group(examples):

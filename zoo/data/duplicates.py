@@ -250,8 +250,8 @@ def _nearest_to_mean(directions: Floats, component: NDArray[np.int64]) -> NDArra
 
 def connected(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Returns the number of the connected component of each of `count` nodes; `pairs` [2, m] are the links."""
-    from scipy.sparse import coo_array  # type: ignore[import-untyped]
-    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     links = coo_array((np.ones(pairs.shape[1], bool), (pairs[0], pairs[1])), shape=(count, count))
     numbers: NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)

@@ -6,6 +6,7 @@ to see is made of that in `zoo.data.preprocessing`. Nothing here knows of models
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.bad_files import BadFile, BadFilePolicy
+from zoo.data.targets import Task, target_names, targets_of_array
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ class Examples(Protocol):
     Attributes:
         name: What the user called it.
         classes: Names of the classes, in the order of their numbers.
+        task: What the labels are.
         ids: uint8 [n, 32]: the sha256 of each example's content.
-        labels: int64 [n]: the number of each example's class.
+        labels: The target of each example: the number of its class, int64 [n]; of a `multilabel` task 1 for each label
+            that it has, uint8 [n, classes]; of a `regression` its values, float32 [n, classes].
         shape: Shape of one decoded example; None where it varies.
         decoding: What else than its identity decides how an example is read (a colour, say); the same for all of them.
         parts: int8 [n]: the part of each as the data itself says: 0 train, 1 validation, 2 test, -1 where it does not;
@@ -45,8 +49,9 @@ class Examples(Protocol):
 
     name: str
     classes: tuple[str, ...]
+    task: Task
     ids: Ids
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     shape: tuple[int | None, ...]
     decoding: dict[str, Any]
     parts: NDArray[np.int8] | None
@@ -81,9 +86,11 @@ class ArrayExamples:
         x: [n, ...]: pictures (uint8 [n, height, width, channels]) or rows of numbers.
         y: [n]: class names or numbers; None where there are no labels.
         name: What to call the set.
-        classes: Names of the classes where `y` holds their numbers 0..len(classes)-1.
+        classes: Names of the classes where `y` holds their numbers 0..len(classes)-1; or of its columns.
         parts: int8 [n]: the part of each, as in `Examples`.
         groups: int64 [n]: what belongs together, as in `Examples`.
+        task: What `y` holds: classes; `multilabel`: 0 or 1 for each label, [n, labels]; `regression`: values, [n] or
+            [n, outputs].
 
     Raises:
         DataError: `x` and `y` differ in length, or `x` is not an array of numbers.
@@ -93,6 +100,7 @@ class ArrayExamples:
     """
 
     paths: Sequence[str] | None = None
+    opened: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -102,14 +110,15 @@ class ArrayExamples:
         classes: Sequence[str] | None = None,
         parts: NDArray[np.int8] | None = None,
         groups: NDArray[np.int64] | None = None,
+        task: Task = "classification",
     ) -> None:
         self.x = _as_array(x, "examples")
         if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
             raise DataError(
                 f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}."
             )
-        self.name = name
-        self.classes, self.labels = number_classes(np.zeros(len(self.x), int) if y is None else y, classes)
+        self.name, self.task = name, task
+        self.classes, self.labels = number_targets(np.zeros(len(self.x), int) if y is None else y, task, classes)
         if len(self.labels) != len(self.x):
             raise DataError(f"Expected one label per example; got {len(self.x)} examples, {len(self.labels)} labels.")
         self.ids = row_ids(self.x)
@@ -142,6 +151,17 @@ def row_ids(x: NDArray[Any]) -> Ids:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(x), 32)
 
 
+def number_targets(y: Any, task: Task, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Returns the names of the classes, and the target of each example; see `Examples.labels`.
+
+    Raises:
+        DataError: They are no such targets.
+    """
+    if task == "classification":
+        return number_classes(y, classes)
+    return targets_of_array(_as_array(y, "targets"), task, classes)
+
+
 def number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Returns the names of the classes and the number of each label: of names, or of numbers of the `classes` given.
 
@@ -150,7 +170,7 @@ def number_classes(y: Any, classes: Sequence[str] | None) -> tuple[tuple[str, ..
     """
     y = _as_array(y, "labels")
     if y.ndim != 1:
-        hint = " For one-hot labels: y.argmax(axis=1)." if y.ndim == 2 else ""
+        hint = " For one-hot labels: y.argmax(axis=1); for several labels each: task='multilabel'." * (y.ndim == 2)
         raise DataError(f"Expected one label per example, [n]; got labels {list(y.shape)}.{hint}")
     if y.dtype.kind == "f" and classes is None:
         if not np.isfinite(y).all():
@@ -179,7 +199,7 @@ class SomeExamples:
 
     def __init__(self, examples: Examples, rows: Rows) -> None:
         self._examples, self._rows = examples, rows
-        self.name, self.classes = examples.name, examples.classes
+        self.name, self.classes, self.task = examples.name, examples.classes, examples.task
         self.shape, self.decoding = examples.shape, examples.decoding
         self.ids, self.labels = examples.ids[rows], examples.labels[rows]
         self.parts = None if examples.parts is None else examples.parts[rows]
@@ -208,6 +228,23 @@ class SomeExamples:
     def seen_by(self, spec: InputSpec | None) -> SomeExamples:
         """Returns the same rows of the examples decoded as suits `spec`."""
         return SomeExamples(self._examples.seen_by(spec), self._rows)
+
+
+def as_classes(examples: Examples) -> Examples:
+    """Returns the same examples with one class each, for figures of classes.
+
+    That of several labels is the set of them; values are all of one class.
+    """
+    if examples.task == "classification":
+        return examples
+    seen = copy.copy(examples)
+    if examples.task == "regression":
+        seen.classes, seen.labels = ("any value",), np.zeros(len(examples), np.int64)
+        return seen
+    sets, seen.labels = np.unique(examples.labels, axis=0, return_inverse=True)
+    seen.labels = seen.labels.reshape(-1).astype(np.int64)
+    seen.classes = tuple(name or "no label" for name in target_names(sets, examples.classes, examples.task))
+    return seen
 
 
 class Selected(Sequence[Any]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.data.bad_files import BadFile
+from zoo.data.targets import Task
 
 PARTS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
@@ -28,6 +29,7 @@ class Listing:
         empty: Names of class folders without pictures.
         links: Names of links that were not followed.
         others: How many files, beside the paths, are no pictures and do not claim to be.
+        task: What the labels are: classes, several labels with `|` between them, or numbers.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Listing:
     empty: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     others: int = 0
+    task: Task = "classification"
 
     def whole_path(self, row: int) -> str:
         """Returns where a file lies."""

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.bad_files import BadFile, BadFilePolicy
-from zoo.data.examples import Rows, number_classes, row_ids
+from zoo.data.examples import Rows, number_targets, row_ids
 from zoo.data.grouping import refuse_useless_groups
 from zoo.data.npz import NpzFile
 from zoo.data.split import group_numbers, joined_groups, own_numbers
+from zoo.data.targets import Task
 from zoo.errors import DataError, UsageError, nearest_names
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class NpzExamples:
         path: The file.
         name: What the user called it.
         group_by: The array that says what belongs together; for `x_test` the one with `_test` after its name.
+        task: What `y` holds.
 
     Raises:
         DataError: It lacks an array, they do not fit, or it is damaged.
@@ -40,9 +42,10 @@ class NpzExamples:
     """
 
     paths: Sequence[str] | None = None
+    opened: dict[str, Any] | None = None
 
-    def __init__(self, path: Path, name: str, group_by: str | None = None) -> None:
-        self._path, self.name = path, name
+    def __init__(self, path: Path, name: str, group_by: str | None = None, task: Task = "classification") -> None:
+        self._path, self.name, self.task = path, name, task
         self._status = _looks(path)
         arrays = _Arrays(NpzFile(path), path)
         self._x = [arrays.pictures(suffix) for suffix in arrays.suffixes]
@@ -53,7 +56,7 @@ class NpzExamples:
                 + " and ".join(f"{x.dtype} {list(x.shape[1:])}" for x in self._x)
                 + "."
             )
-        self.classes, self.labels = number_classes(np.concatenate(labels), None)
+        self.classes, self.labels = number_targets(np.concatenate(labels), task, None)
         self.ids = np.concatenate([row_ids(x) for x in self._x])
         self.shape: tuple[int | None, ...] = tuple(self._x[0].shape[1:])
         self.decoding: dict[str, Any] = {}
@@ -95,7 +98,7 @@ class NpzExamples:
         numbers, names = own_numbers(self.ids), [""] * len(self)
         for suffix, x, begin in zip(arrays.suffixes, self._x, self._begins, strict=False):
             if name + suffix in arrays.file.names:
-                values = arrays.flat(name + suffix, len(x))
+                values = arrays.values(name + suffix, len(x))
                 names[begin : begin + len(x)] = [str(value) for value in values.tolist()]
                 numbers[begin : begin + len(x)] = group_numbers(names[begin : begin + len(x)])
         refuse_useless_groups(names, name, "rows", "row 0")
@@ -135,14 +138,14 @@ class _Arrays:
                 f"{self._path}: expected labels in an array {name!r}; it has {', '.join(self.file.names)}. "
                 "Save them by these names: np.savez(path, x=..., y=...)."
             )
-        return self.flat(name, count)
+        return self.values(name, count)
 
-    def flat(self, name: str, count: int) -> NDArray[Any]:
-        """Returns an array with one value for each of `count` examples."""
+    def values(self, name: str, count: int) -> NDArray[Any]:
+        """Returns an array with one value, or one row of them, for each of `count` examples."""
         values = np.asarray(self.file.array(name))
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
-        if values.ndim == 1 and len(values) != count:
+        if values.ndim and len(values) != count:
             raise DataError(
                 f"{self._path}: expected one label per example; got {count} examples and {len(values)} in {name}."
             )

@@ -23,6 +23,7 @@ from zoo.data.inspecting import Inspections, Survey, survey_files
 from zoo.data.listing import Listing
 from zoo.data.patience import TooSlowError, Workers
 from zoo.data.split import group_numbers, joined_groups, own_numbers
+from zoo.data.targets import targets_of_names
 from zoo.data.whole_files import read_file
 from zoo.errors import DataError
 from zoo.progress import Progress
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _READERS = Workers(64)
 _SHOWN = 5
-_LONG = 1000  # Python refuses to read numbers much longer than that
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class FileExamples:
     Made by `open_data`.
     """
 
+    opened: dict[str, Any] | None = None
+
     def __init__(
         self,
         listing: Listing,
@@ -78,7 +80,8 @@ class FileExamples:
         self.name, self._folder = listing.name, listing.folder
         self._paths = [listing.paths[row] for row in chosen]
         self.lines = [listing.lines[row] for row in chosen] if listing.lines else None
-        self.classes, self.labels = _numbered([listing.labels[row] for row in chosen])
+        self.task = listing.task
+        self.classes, self.labels = targets_of_names([listing.labels[row] for row in chosen], listing.task)
         self.ids, self.inspections = ids, inspections
         self.parts = np.array(listing.parts, np.int8)[rows] if listing.parts else None
         self.groups: NDArray[np.int64] | None = None
@@ -193,15 +196,6 @@ def numbers_of_groups(names: Sequence[str], ids: Ids) -> NDArray[np.int64]:
     """Returns the group numbers of examples with these groups' names; "" is no group."""
     none = np.array([not name for name in names], bool)
     return np.where(none, own_numbers(ids), group_numbers(names))
-
-
-def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Returns the names of the classes in order (numbers as numbers), and the number of each label."""
-    names = set(labels)
-    numbers = all(name.isascii() and name.isdigit() and len(name) < _LONG for name in names)
-    classes = sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)
-    number = {name: at for at, name in enumerate(classes)}
-    return tuple(classes), np.array([number[label] for label in labels], np.int64)
 
 
 def _tell_empty(listing: Listing, examples: FileExamples) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from zoo.data.bad_files import BadFilePolicy
 from zoo.data.examples import ArrayExamples, Examples
+from zoo.data.targets import TASKS, Task
 from zoo.errors import DataError, NotFoundError, UsageError, nearest_names
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def open_data(
     group_by: str | None = None,
     follow_links: bool = False,
     near_duplicates: bool = True,
+    task: Task | None = None,
     progress: Progress | None = None,
 ) -> Examples:
     """Returns the examples that `spec` names.
@@ -50,6 +53,9 @@ def open_data(
             (or all that matched) names the group.
         follow_links: Follow symbolic links below a folder, out of it too.
         near_duplicates: Keep pictures that are nearly the same on one side of a split.
+        task: What the labels are. `classification`: each example has one class. `multilabel`: it has any of several
+            labels, `a|b` in a table, or `y` of 0 and 1, [n, labels]. `regression`: numbers. None: classes, but several
+            labels where a table has a `|` in any.
         progress: Told of the files that are looked at.
 
     Raises:
@@ -63,18 +69,16 @@ def open_data(
     (896, ('5', '6', '7', '8', '9'), (8, 8, 1))
     """
     policy = BadFilePolicy(bad_files, max_bad)
-    _check_options(min_side, frames)
+    _check_options(min_side, frames, task)
     if isinstance(spec, str | bytes | os.PathLike):
         name = os.fsdecode(spec)
-        if isinstance(spec, str) and (name == "digits" or name.startswith("digits:")):
-            _refuse_grouping(group_by, name)
-            return _digits(name, name.partition(":")[2])
-        path = _existing(name)
-        if path.suffix.lower() == ".npz" and not path.is_dir():
-            from zoo.data.npz_examples import NpzExamples
-
-            return NpzExamples(path, name, group_by)
-        return _pictures(name, path, policy, min_side, frames, group_by, follow_links, near_duplicates, progress)
+        options = {
+            "bad_files": bad_files, "max_bad": max_bad, "min_side": min_side, "frames": frames, "group_by": group_by,
+            "follow_links": follow_links, "near_duplicates": near_duplicates, "task": task,
+        }  # fmt: skip
+        examples: Any = _named(name, policy, options, progress, is_text=isinstance(spec, str))
+        examples.opened = {"spec": name, "options": options}
+        return examples  # type: ignore[no-any-return]
     if hasattr(spec, "read") and hasattr(spec, "ids"):
         _refuse_grouping(group_by, "examples that are open already")
         return spec  # type: ignore[no-any-return]
@@ -82,11 +86,30 @@ def open_data(
     if isinstance(spec, tuple):
         if len(spec) != 2:
             raise DataError(f"Expected a pair of arrays (x, y); got {len(spec)} of them.")
-        return ArrayExamples(*spec)
+        return ArrayExamples(*spec, task=task or "classification")
     return ArrayExamples(spec)
 
 
-def _check_options(min_side: int, frames: str) -> None:
+def _named(
+    name: str, policy: BadFilePolicy, options: Mapping[str, Any], progress: Progress | None, *, is_text: bool
+) -> Examples:
+    """Returns the examples of a name or a path."""
+    group_by, task = options["group_by"], options["task"]
+    if is_text and (name == "digits" or name.startswith("digits:")):
+        _refuse_grouping(group_by, name)
+        _refuse_task(task, name)
+        return _digits(name, name.partition(":")[2])
+    path = _existing(name)
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        from zoo.data.npz_examples import NpzExamples
+
+        return NpzExamples(path, name, group_by, task or "classification")
+    return _pictures(name, path, policy, options, progress)
+
+
+def _check_options(min_side: int, frames: str, task: str | None) -> None:
+    if task is not None and task not in TASKS:
+        raise UsageError(f"Expected a task of {', '.join(TASKS)}; got {task!r}.")
     if min_side < 1:
         raise UsageError(f"Expected a shortest side of 1 pixel or more; got min_side={min_side}.")
     if frames not in ("first", "error"):
@@ -96,6 +119,11 @@ def _check_options(min_side: int, frames: str) -> None:
 def _refuse_grouping(group_by: str | None, name: str) -> None:
     if group_by is not None:
         raise UsageError(f"There are no columns or paths to group {name} by; got group_by={group_by!r}.")
+
+
+def _refuse_task(task: Task | None, name: str) -> None:
+    if task not in (None, "classification"):
+        raise UsageError(f"{name} has classes; {task} wants a .csv, an .npz file or arrays.")
 
 
 def _existing(name: str) -> Path:
@@ -124,27 +152,23 @@ def _existing(name: str) -> Path:
 
 
 def _pictures(
-    name: str,
-    path: Path,
-    policy: BadFilePolicy,
-    min_side: int,
-    frames: str,
-    group_by: str | None,
-    follow_links: bool,
-    near_duplicates: bool,
-    progress: Progress | None,
+    name: str, path: Path, policy: BadFilePolicy, options: Mapping[str, Any], progress: Progress | None
 ) -> Examples:
     from zoo.data.image_folder import list_folder
     from zoo.data.pictures import PictureRules, open_listing
     from zoo.data.table import list_table
 
+    group_by, follow_links = options["group_by"], options["follow_links"]
     if path.is_dir():
+        _refuse_task(options["task"], f"The folder {name}")
         listing = list_folder(name, str(path), follow_links=follow_links, group_by=group_by)
     elif path.suffix.lower() in _TABLES:
-        listing = list_table(name, path, group_by=group_by)
+        listing = list_table(name, path, group_by=group_by, task=options["task"])
     else:
         raise DataError(f"Expected a folder of pictures, a .csv or an .npz file; got {path}.")
-    rules = PictureRules(policy, min_side, frames == "error", near_duplicates, follow_links)
+    rules = PictureRules(
+        policy, options["min_side"], options["frames"] == "error", options["near_duplicates"], follow_links
+    )
     return open_listing(listing, rules, progress)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.duplicates import connected
-from zoo.data.examples import Ids, Rows
+from zoo.data.examples import Examples, Ids, Rows
+from zoo.data.targets import strata
 from zoo.errors import DataError
 
 Groups = NDArray[np.int64]
@@ -86,6 +87,21 @@ def split_examples(
     if not len(train):
         raise DataError(f"No training examples are left of {len(ids)}; use more examples.")
     return Split(train, np.flatnonzero(part == VALIDATION), np.flatnonzero(part == TEST))
+
+
+def split_of(examples: Examples, seed: int = 0, train_per_class: int | None = None) -> Split:
+    """Returns the split of examples as a transfer makes it, whatever their task is; see `split_examples`.
+
+    Args:
+        examples: Of any task: several labels are kept in proportion by the rarest of each example; values have no
+            classes, and of them `train_per_class` counts all.
+        seed: Another seed, another split.
+        train_per_class: As of `split_examples`.
+    """
+    return split_examples(
+        examples.ids, strata(examples.labels, examples.task), seed,
+        train_per_class=train_per_class, parts=examples.parts, groups=examples.groups,
+    )  # fmt: skip
 
 
 def hashed_places(ids: Ids, salt: str) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from zoo.data.bad_files import BadFile
 from zoo.data.grouping import refuse_useless_groups
 from zoo.data.listing import PARTS, Listing
+from zoo.data.targets import SEPARATOR, Task, finite_number
 from zoo.data.whole_files import read_file
 from zoo.errors import DataError, UsageError, nearest_names
 
@@ -29,7 +30,7 @@ Row = tuple[int, list[str]]
 """The number of a row's first line, from 1, and its fields."""
 
 
-def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing:
+def list_table(name: str, path: Path, *, group_by: str | None = None, task: Task | None = None) -> Listing:
     """Returns the files that a table names, with their classes.
 
     Paths are relative to the table's folder; whole ones, and links, are followed: it is the user's own table.
@@ -39,6 +40,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing
         name: What the user called it.
         path: The table.
         group_by: The column whose values name groups; an empty value: no group.
+        task: What the labels are; None: several for each file where `|` stands in any of them, or else classes.
 
     Raises:
         DataError: It is no such table; the message names the line.
@@ -59,7 +61,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing
                 "A field with a comma in it stands in double quotes."
             )
         values = ["" if column is None else fields[column] for column in columns]
-        _check(path, line, values, classes)
+        _check(path, line, values, classes, task)
         repeated += tuple(values) in seen
         if seen.setdefault(tuple(values), line) == line:
             _enter(listing, line, values, len(columns) > 3, missing)
@@ -77,6 +79,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None) -> Listing
         refuse_useless_groups(listing.groups, group_by, "rows", f"line {listing.lines[0]}")
     if all(part < 0 for part in listing.parts):
         listing.parts = []
+    listing.task = task or ("multilabel" if any(SEPARATOR in label for label in listing.labels) else "classification")
     return listing
 
 
@@ -136,16 +139,22 @@ def _columns(path: Path, header: Sequence[str], group_by: str | None) -> list[in
     return found
 
 
-def _check(path: Path, line: int, values: list[str], classes: set[str]) -> None:
+def _check(path: Path, line: int, values: list[str], classes: set[str], task: Task | None) -> None:
     """Brings a row's label and split into one form, and refuses what cannot be."""
     values[1] = values[1].strip()
     values[2] = values[2].strip().lower()
     for what, value in (("path", values[0]), ("label", values[1])):
-        if not value.strip():
+        if not value.strip() and not (what == "label" and task == "multilabel"):
             raise DataError(f"{path}, line {line}: the {what} is empty.")
     if values[2] and values[2] not in PARTS:
         raise DataError(f"{path}, line {line}: expected a split of {', '.join(PARTS)} or nothing; got {values[2]!r}.")
     _refuse_bytes(path, line, values[1])
+    if task == "regression":
+        try:
+            finite_number(values[1])
+        except DataError as error:
+            raise DataError(f"{path}, line {line}: {error}.") from error
+        return
     classes.add(values[1])
     if len(classes) > MOST_CLASSES:
         raise DataError(f"{path}, line {line}: more than {MOST_CLASSES:,} classes. Is label the right column?")

@@ -116,16 +116,20 @@ class FeatureCache:
         return features
 
     def features_of_each(
-        self, trunks: Sequence[Trunk | keras.Model], examples: Any, *, progress: Progress | None = None
+        self,
+        trunks: Sequence[Trunk | keras.Model],
+        examples: Any,
+        *,
+        views: int = 0,
+        augmentation: Augmentation | None = None,
+        augmented: Rows | None = None,
+        progress: Progress | None = None,
     ) -> list[Features]:
         """Returns the features of `examples` for several cuts of one model, computed together in one pass.
 
-        Args:
-            trunks: Cuts of one trunk (`Trunk.at`).
-            examples: As in `features`.
-            progress: As in `features`.
+        All but `trunks`, which are cuts of one trunk (`Trunk.at`), is as in `features`.
         """
-        return self._of_each(trunks, examples, progress, Views())
+        return self._of_each(trunks, examples, progress, Views(views, augmentation or Augmentation(), augmented))
 
     def cached(
         self,

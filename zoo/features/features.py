@@ -96,7 +96,7 @@ class Features:
         self.stats = stats
         self.key = key
         self.kept: Rows = np.arange(len(row)) if kept is None else kept
-        self.labels: NDArray[np.int64] = np.zeros(len(row), np.int64) if labels is None else labels
+        self.labels: NDArray[Any] = np.zeros(len(row), np.int64) if labels is None else labels
         self.classes, self.bad = tuple(classes), tuple(bad)
         self._leases = tuple(leases)  # until the last of these features is gone, nobody removes them
         if not len(self.kept) == len(self.labels) == len(row):

@@ -65,7 +65,7 @@ def gathered(
         FeatureStats(wanted - misses, misses, seconds, size, extraction.engine, **laps),
         spec.key,
         kept=np.tile(kept, len(versions)),
-        labels=np.tile(examples.labels[kept], len(versions)),
+        labels=np.concatenate([examples.labels[kept]] * len(versions)),
         classes=examples.classes,
         bad=(*examples.bad, *bad),
         leases=[lease for version in versions for lease in version.leases],

@@ -80,7 +80,7 @@ def thin(ink: Bits) -> Bits:
 def distances() -> Floats:
     """Pixels to the outline (negative inside) and to the skeleton [2, fonts, letters, CANVAS, CANVAS]."""
     import matplotlib
-    from scipy.ndimage import distance_transform_edt as distance  # type: ignore[import-untyped]
+    from scipy.ndimage import distance_transform_edt as distance
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [ImageFont.truetype(str(folder / f"{name}.ttf"), CANVAS) for name in FONTS]

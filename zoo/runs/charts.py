@@ -1,4 +1,4 @@
-"""What the page draws, as numbers: learning curves and the confusion matrix. It knows no HTML."""
+"""What the page draws, as numbers: learning curves, the confusion matrix, and figures of a task. It knows no HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,8 @@ Point = tuple[float, float]
 
 _COLUMNS = 250  # a line has at most two points in each, so that thousands of epochs stay a small page
 _LEAST_LOSS = 1e-6
+_WIDEST = 26.0  # pixels, of the fullest bin of probabilities
+_POINTS = 2000
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure over training: ticks as (percent, value), lines from the back to the front, and marks."""
+    """One figure over training: ticks as (percent, value), lines from the back to the front, and marks.
+
+    `phases` are (percent, number) of where the second and each later phase begins.
+    """
 
     figure: str
     log: bool
@@ -89,12 +94,34 @@ class Panel:
     y_ticks: tuple[Point, ...]
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...]
+    phases: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """A bin of probabilities: the place in percent, the width in pixels, how many predictions, and both shares."""
+
+    x: float
+    y: float
+    width: float
+    count: int
+    said: float
+    true: float
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Predicted values over true ones, both on one scale: ticks as (percent, value), points in percent."""
+
+    ticks: tuple[Point, ...]
+    points: tuple[Point, ...]
+    left_out: int
 
 
 def panels(history: History, scratch: History | None) -> list[Panel]:
-    """Returns the panels of loss and accuracy: over epochs, or with `scratch` over steps, logarithmic."""
+    """Returns the panels of loss and score: over epochs, or with `scratch` over steps, logarithmic."""
     nets = {"scratch": scratch, "reused": history} if scratch else {"reused": history}
-    return [_panel(figure, nets, over_steps=scratch is not None) for figure in ("loss", "accuracy")]
+    return [_panel(figure, nets, over_steps=scratch is not None) for figure in ("loss", history.score_name)]
 
 
 def matrix(confusion: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
@@ -136,16 +163,61 @@ def per_class(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[dict
     return sorted(rows, key=lambda row: row["right"] / row["count"] if row["count"] else 2)
 
 
+def worst_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns figures of labels, the lowest F1 first; those without any last."""
+    return sorted(rows, key=lambda row: 2 if row["f1"] is None else row["f1"])
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> tuple[Bubble, ...]:
+    """Returns the bins that have predictions as bubbles, their areas in proportion to how many."""
+    filled = [each for each in bins if each["count"]]
+    most = max((each["count"] for each in filled), default=1)
+    return tuple(
+        Bubble(
+            round(100 * each["confidence"], 2), round(100 * each["accuracy"], 2),
+            round(max(9.0, _WIDEST * math.sqrt(each["count"] / most)), 1),
+            each["count"], each["confidence"], each["accuracy"],
+        )
+        for each in filled
+    )  # fmt: skip
+
+
+def scatter(true: NDArray[Any], said: NDArray[Any]) -> Scatter:
+    """Returns predicted over true values; of very many every so-manieth, in order of the true value."""
+    pairs = np.stack([np.asarray(true, np.float64), np.asarray(said, np.float64)], axis=1)
+    finite = pairs[np.isfinite(pairs).all(axis=1)]
+    if not len(finite):
+        return Scatter((), (), len(pairs))
+    low, high = float(finite.min()), float(finite.max())
+    room = 0.04 * (high - low) or 0.5 * (abs(high) or 1.0)
+    axis = Axis(low - room, high + room)
+    chosen = finite[np.argsort(finite[:, 0], kind="stable")][:: -(-len(finite) // _POINTS)]
+    points = tuple((axis.at(float(x)), axis.at(float(y))) for x, y in chosen)
+    return Scatter(tuple((axis.at(tick), tick) for tick in axis.ticks()), points, len(pairs) - len(chosen))
+
+
+def probes(trials: Sequence[Mapping[str, Any]], reuse: int) -> Panel:
+    """Returns the score of a linear model over how many units are reused; what was chosen is marked."""
+    known = [(float(each["reuse"]), float(each["score"])) for each in trials if math.isfinite(each["score"])]
+    known = sorted(known) or [(0.0, 0.0)]
+    x_axis, y_axis = _x_axis(known[0][0], known[-1][0], False), _range([y for _, y in known])
+    marks = [Mark("reused", x_axis.at(x), y_axis.at(y), int(x), y) for x, y in known if x == reuse]
+    line = Line("reused", "probe", tuple((x_axis.at(x), y_axis.at(y)) for x, y in known))
+    x_ticks = tuple((x_axis.at(tick), tick) for tick in x_axis.ticks() if tick.is_integer())
+    y_ticks = tuple((y_axis.at(tick), tick) for tick in y_axis.ticks())
+    return Panel("probe", False, x_ticks, y_ticks, (line,), tuple(marks))
+
+
 def _panel(figure: str, nets: dict[str, History], *, over_steps: bool) -> Panel:
     curves = {
-        (net, part): _curve(history, f"{prefix}{figure}", over_steps)
+        (net, part): _points(history, history.epochs, figure, part, over_steps)
         for net, history in nets.items()
-        for part, prefix in (("training", ""), ("validation", "val_"))
+        for part in ("training", "validation")
     }
     xs = [x for curve in curves.values() for x, _ in curve] or [1.0]
     ys = [y for curve in curves.values() for _, y in curve] or [1.0]
     x_axis = _x_axis(min(xs), max(xs), over_steps)
-    y_axis = _loss_axis(ys) if figure == "loss" else Axis(math.floor(10 * min(*ys, 0.9)) / 10, 1.0)
+    y_axis = _loss_axis(ys) if figure in ("loss", "mae") else Axis(math.floor(10 * min(*ys, 0.9)) / 10, 1.0)
     lines = [
         Line(net, part, tuple(_thinned((x_axis.at(x), y_axis.at(y)) for x, y in curve)))
         for (net, part), curve in curves.items()
@@ -158,21 +230,28 @@ def _panel(figure: str, nets: dict[str, History], *, over_steps: bool) -> Panel:
     ]
     x_ticks = tuple((x_axis.at(tick), tick) for tick in x_axis.ticks() if tick.is_integer())
     y_ticks = tuple((y_axis.at(tick), tick) for tick in y_axis.ticks())
-    return Panel(figure, y_axis.log, x_ticks, y_ticks, tuple(lines), tuple(marks))
+    begins = tuple((x_axis.at(x), phase) for x, phase in _phases(nets["reused"], over_steps))
+    return Panel(figure, y_axis.log, x_ticks, y_ticks, tuple(lines), tuple(marks), begins)
 
 
-def _curve(history: History, name: str, over_steps: bool) -> list[Point]:
-    return _points(history, history.epochs, name, over_steps)
+def _phases(history: History, over_steps: bool) -> list[tuple[float, int]]:
+    """Returns where each phase but the first begins, half an epoch before its first."""
+    width = history.steps / len(history.epochs) if over_steps else 1
+    firsts = [next(each) for _, each in groupby(history.epochs, key=lambda epoch: epoch.phase)]
+    return [((each.epoch - 0.5) * width, each.phase) for each in firsts[1:]]
 
 
 def _best(history: History, figure: str, over_steps: bool) -> list[Point]:
     """Returns the point of the kept epoch, on the validation curve or else on the training curve."""
-    kept = history.epochs[history.best_epoch - 1 : history.best_epoch]
-    return _points(history, kept, f"val_{figure}", over_steps) or _points(history, kept, figure, over_steps)
+    kept = history.epochs[history.best_epoch - 1 : history.best_epoch] if history.best_epoch else ()
+    return _points(history, kept, figure, "validation", over_steps) or _points(
+        history, kept, figure, "training", over_steps
+    )
 
 
-def _points(history: History, epochs: Sequence[Epoch], name: str, over_steps: bool) -> list[Point]:
+def _points(history: History, epochs: Sequence[Epoch], figure: str, part: str, over_steps: bool) -> list[Point]:
     width = history.steps / len(history.epochs) if over_steps else 1
+    name = ("val_" if part == "validation" else "") + ("loss" if figure == "loss" else "score")
     pairs = ((each.epoch * width, getattr(each, name)) for each in epochs)
     return [(x, float(y)) for x, y in pairs if y is not None and math.isfinite(y)]
 
@@ -181,6 +260,12 @@ def _x_axis(low: float, high: float, log: bool) -> Axis:
     if low < high:
         return Axis(low, high, log)
     return Axis(low / 2, high * 2, log) if log else Axis(low - 0.5, high + 0.5)
+
+
+def _range(values: Sequence[float]) -> Axis:
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.05 * (abs(high) or 1.0)
+    return Axis(low - room, high + room)
 
 
 def _loss_axis(values: Sequence[float]) -> Axis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import io
 import json
 import platform
 from collections.abc import Mapping
@@ -16,24 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features import FeatureStats
+from zoo.features import Features, FeatureStats
 from zoo.files import write_bytes
+from zoo.runs.card import render_card
 from zoo.runs.job import PARTS, Job
+from zoo.runs.judging import Verdict, predictions_table
 from zoo.runs.record import SCHEMA, file_digests, write_csv, write_json
 from zoo.runs.report import Mistake, Report, render_report
+from zoo.runs.shown import shown_examples
+from zoo.runs.trained import Scratch, Trained, records
 from zoo.surgery import Surgery
-from zoo.training import Evaluation, FitSettings, History, evaluate, worst_mistakes
+from zoo.training import FitSettings, History, evaluate
 
-_SHOWN_MISTAKES = 24
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training and what its model says of the test part: probabilities float32 [n, classes]."""
-
-    settings: FitSettings
-    history: History
-    probabilities: NDArray[np.float32]
+_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -41,67 +37,81 @@ class Outcome:
     """What came out of a job.
 
     Attributes:
-        features: What it took to get the features.
-        feature_key: Their folder in the feature cache; None where nothing was frozen.
-        training: Of tail and head.
-        scratch: Of the rival with random weights, where one was asked for.
+        trained: What was trained.
+        verdict: What the test examples say of it.
+        scratch: The rival with random weights, where one was asked for.
         parity: Largest difference between the saved model and what was trained, and on how many test examples.
+        search: What was tried to find what is reused.
         timings: Seconds that each step took.
     """
 
-    features: FeatureStats
-    feature_key: str | None
-    training: Training
-    scratch: Training | None
+    trained: Trained
+    verdict: Verdict
+    scratch: Scratch | None
     parity: tuple[float, int]
+    search: Mapping[str, Any] | None
     timings: Mapping[str, float]
 
 
 def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
     """Writes all files of a run, but the model that is there already, into `folder`; the report last."""
-    labels = job.examples.labels[job.split.test]
-    test = evaluate(outcome.training.probabilities, labels)
+    history, outputs = outcome.trained.history, outcome.verdict.outputs
     write_json(folder / "labels.json", list(job.examples.classes))
-    write_csv(folder / "history.csv", *_table(outcome.training.history))
+    write_csv(folder / "history.csv", *history.table())
     if outcome.scratch:
-        write_csv(folder / "history_scratch.csv", *_table(outcome.scratch.history))
+        write_csv(folder / "history_scratch.csv", *outcome.scratch.history.table())
+    write_csv(folder / "test_predictions.csv", *predictions_table(job, outputs))
     lines = (json.dumps(dataclasses.asdict(each)) + "\n" for each in job.bad)
     write_bytes(folder / "bad_files.jsonl", "".join(lines).encode())
-    record = _record(job, outcome, test)
-    record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir()))
+    write_bytes(folder / "samples.npz", _arrays(_samples(job)))
+    write_bytes(folder / "split.npz", _arrays({name: job.examples.ids[getattr(job.split, name)] for name in PARTS}))
+    record = _record(job, outcome)
+    record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir() if path.is_file()))
     write_json(folder / "run.json", record)
     scratch = outcome.scratch.history if outcome.scratch else None
-    mistakes = _mistakes(job, outcome.training.probabilities, labels)
-    report = render_report(Report(record, outcome.training.history, scratch, mistakes))
-    write_bytes(folder / "report.html", report.encode())
+    values = {"targets": _labels(job), "outputs": outputs} if job.examples.task == "regression" else {}
+    report = Report(record, history, scratch, *_shown(job, outputs), **values)
+    write_bytes(folder / "README.md", render_card(record).encode())
+    write_bytes(folder / "report.html", render_report(report).encode())
 
 
-def _table(history: History) -> tuple[list[str], list[tuple[Any, ...]]]:
-    header = [each.name for each in dataclasses.fields(history.epochs[0])]
-    return header, [dataclasses.astuple(epoch) for epoch in history.epochs]
+def _labels(job: Job) -> NDArray[Any]:
+    return job.examples.labels[job.split.test]
 
 
-def _mistakes(job: Job, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Mistake]:
-    classes, mistakes = job.examples.classes, []
-    for number in worst_mistakes(probabilities, labels, _SHOWN_MISTAKES):
-        row = probabilities[number]
-        example = job.examples.read(job.split.test[number : number + 1])[0]
-        picture = example if example.ndim == 3 and example.dtype == np.uint8 else None
-        mistakes.append(Mistake(picture, classes[labels[number]], classes[row.argmax()], float(row.max())))
-    return mistakes
+def _shown(job: Job, outputs: NDArray[np.float32]) -> tuple[list[Mistake], list[Mistake]]:
+    """Returns the test examples that went wrong most, and those that the model was least sure of."""
+    examples, rows = job.examples, job.split.test
+    return shown_examples(
+        outputs, _labels(job), examples.classes, examples.task,
+        lambda number: np.asarray(examples.read(rows[number : number + 1])[0]),
+    )  # fmt: skip
 
 
-def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
+def _arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _samples(job: Job) -> dict[str, NDArray[Any]]:
+    """Returns a few test examples as the model takes them: what other formats of it are compared on."""
+    examples = job.examples.read(job.split.test[:_SAMPLES])
+    return {f"x{number}": np.asarray(example) for number, example in enumerate(examples)}
+
+
+def _record(job: Job, outcome: Outcome) -> dict[str, Any]:
     """Returns what `run.json` says, but for the digests of the files beside it."""
-    surgery, history = job.surgery, outcome.training.history
-    best = history.epochs[history.best_epoch - 1]
+    surgery, trained, verdict = job.surgery, outcome.trained, outcome.verdict
+    best, score = trained.history.best, trained.history.score_name
     return {
         "schema": SCHEMA,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": job.origin.name,
         "data": job.examples.name,
+        "task": job.examples.task,
         "reuse": surgery.reuse,
-        "freeze": surgery.freeze,
+        "freeze": trained.phases[0][0].freeze,
         "source": {"kind": job.origin.source, "files": job.origin.files},
         "settings": dataclasses.asdict(job.settings),
         "input": _input_record(job),
@@ -110,15 +120,18 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
         "parameters": surgery.parameters(),
         "examples": job.counts(),
         "bad_files": len(job.bad),
-        "warnings": list(job.warnings),
-        "split": {"seed": job.settings.seed, "digests": _split_digests(job)},
-        "features": {**dataclasses.asdict(outcome.features), "key": outcome.feature_key},
-        "training": _training_record(outcome.training),
+        "warnings": [*job.warnings, *verdict.test.warnings],
+        "split": {"seed": job.settings.seed, "digests": split_digests(job)},
+        "search": outcome.search,
+        "features": _feature_record(trained),
+        "training": _training_record(job.settings.fit, trained.history),
+        "phases": list(records(trained)),
         "metrics": {
             # A mean over the epoch, while the weights changed.
-            "running_train": {"accuracy": best.accuracy, "loss": best.loss},
-            "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss},
-            "test": _figures(test),
+            "running_train": {score: best.score, "loss": best.loss},
+            "validation": {score: best.val_score, "loss": best.val_loss},
+            "test": verdict.test.to_json(),
+            "baselines": dict(verdict.baselines),
         },
         "parity": {"largest_difference": outcome.parity[0], "examples": outcome.parity[1]},
         "scratch": _scratch_record(job, outcome),
@@ -128,6 +141,13 @@ def _record(job: Job, outcome: Outcome, test: Evaluation) -> dict[str, Any]:
             **{name: version(name) for name in ("zoo-transfer", "keras", "tensorflow", "numpy")},
         },
     }
+
+
+def _feature_record(trained: Trained) -> dict[str, Any]:
+    """Returns what it took to get the features of the first phase, and their folder in the feature cache."""
+    x = trained.first
+    stats, key = (x.stats, x.key) if isinstance(x, Features) else (FeatureStats(0, 0, 0.0, 0), None)
+    return {**dataclasses.asdict(stats), "key": key}
 
 
 def _input_record(job: Job) -> dict[str, Any]:
@@ -157,7 +177,7 @@ def _unit_records(surgery: Surgery) -> list[dict[str, Any]]:
     ]
 
 
-def _split_digests(job: Job) -> dict[str, str]:
+def split_digests(job: Job) -> dict[str, str]:
     """Returns a sha256 for each part: of its examples' identities, sorted."""
     digests = {}
     for name in PARTS:
@@ -166,11 +186,10 @@ def _split_digests(job: Job) -> dict[str, str]:
     return digests
 
 
-def _training_record(training: Training) -> dict[str, Any]:
-    history = training.history
+def _training_record(settings: FitSettings, history: History) -> dict[str, Any]:
     return {
-        **dataclasses.asdict(training.settings),
-        "most_epochs": training.settings.epochs,
+        **dataclasses.asdict(settings),
+        "most_epochs": settings.epochs,
         "epochs": len(history.epochs),
         "best_epoch": history.best_epoch,
         "steps": history.steps,
@@ -179,23 +198,15 @@ def _training_record(training: Training) -> dict[str, Any]:
     }
 
 
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "count": evaluation.count,
-        "confusion": evaluation.confusion.tolist(),
-    }
-
-
 def _scratch_record(job: Job, outcome: Outcome) -> dict[str, Any] | None:
     """Returns the rival's figures, and how many test examples only one of the two got right."""
-    if outcome.scratch is None:
+    rival, outputs = outcome.scratch, outcome.verdict.scratch
+    if rival is None or outputs is None:
         return None
-    labels = job.examples.labels[job.split.test]
-    right, rival = (each.probabilities.argmax(axis=1) == labels for each in (outcome.training, outcome.scratch))
-    return {
-        "metrics": {"test": _figures(evaluate(outcome.scratch.probabilities, labels))},
-        "training": _training_record(outcome.scratch),
-        "right_in_one_only": {"reused": int((right & ~rival).sum()), "scratch": int((rival & ~right).sum())},
-    }
+    labels, task = job.examples.labels[job.split.test], job.examples.task
+    test = evaluate(outputs, labels, task, classes=job.examples.classes)
+    record = {"metrics": {"test": test.to_json()}, "training": _training_record(rival.settings, rival.history)}
+    if task == "classification":
+        right, theirs = (each.argmax(axis=1) == labels for each in (outcome.verdict.outputs, outputs))
+        record["right_in_one_only"] = {"reused": int((right & ~theirs).sum()), "scratch": int((theirs & ~right).sum())}
+    return record

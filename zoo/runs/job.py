@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.data import Examples, Split
+from zoo.data import Examples, Rows, Split
 from zoo.data.augmentation import Augmentation
 from zoo.data.bad_files import BadFile
 from zoo.errors import UsageError
 from zoo.registry import InputSpec
-from zoo.surgery import Depth, Head, Pool, Surgery
-from zoo.training import FitSettings, Part
+from zoo.surgery import Depth, Head, Pool, Surgery, Units
+from zoo.training import FitSettings, Objective, Part, Unfreeze
+from zoo.training.objectives import target_scale
 
 if TYPE_CHECKING:
     import keras
@@ -28,11 +29,16 @@ class Settings:
     freeze: Depth | None = None
     hidden: tuple[int, ...] = ()
     pool: Pool = "avg"
+    activation: str = "relu"
+    dropout: float = 0.0
+    batchnorm: bool = False
     train_batchnorm: bool = False
     train_per_class: int | None = None
     seed: int = 0
     views: int = 0
     allow_nonfinite: bool = False
+    calibrate: bool = False
+    unfreeze: Unfreeze = field(default_factory=Unfreeze)
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
@@ -46,9 +52,16 @@ class Settings:
         """How training pictures are varied, where `views` are wanted."""
         return Augmentation(seed=self.seed)
 
-    def head(self, classes: int) -> Head:
-        """Returns the head that they ask for."""
-        return Head(classes, self.hidden, self.pool, seed=self.seed)
+    def head(self, examples: Examples, train: Rows) -> Head:
+        """Returns the head that they ask for, for examples of which `train` are trained on."""
+        center: tuple[float, ...] = (0.0,)
+        spread: tuple[float, ...] = (1.0,)
+        if examples.task == "regression":
+            center, spread = (tuple(map(float, each)) for each in target_scale(examples.labels[train]))
+        return Head(
+            len(examples.classes), self.hidden, self.pool, self.activation, self.seed, self.dropout, self.batchnorm,
+            examples.task, center, spread,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class Job:
         missing: Files of the model that must be fetched first: it has no weights yet, and can only be looked at.
         warnings: What is odd about the data.
         unread: Examples that turned out not to be readable only when they were to be decoded.
+        whole: The units of the whole net, where `model` is only the lower part of it.
     """
 
     origin: Origin
@@ -88,6 +102,7 @@ class Job:
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unread: tuple[BadFile, ...] = ()
+    whole: Units | None = None
 
     @property
     def bad(self) -> tuple[BadFile, ...]:
@@ -97,7 +112,13 @@ class Job:
     def part(self, name: str, x: Any) -> Part:
         """Returns the part `train`, `validation` or `test`, as rows of `x`; training examples with all their views."""
         versions = self.settings.views + 1 if name == "train" and self.surgery.trunk else 1
-        return Part(x, self.examples.labels, getattr(self.split, name), versions)
+        return Part(x, self.examples.labels, getattr(self.split, name), versions, self.examples.paths)
+
+    def objective(self) -> Objective:
+        """Returns what training minimizes."""
+        examples = self.examples
+        targets = examples.labels[self.split.train]
+        return Objective(examples.task, self.settings.fit.loss, targets, examples.classes)
 
     def views(self) -> dict[str, Any]:
         """Returns which augmented versions there are of which examples, as `FeatureCache` wants to be told."""

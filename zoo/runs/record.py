@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import itertools
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import IntegrityError, NotFoundError, nearest_names
-from zoo.files import disk_errors, flush, remove_leftovers, sha256_of, temporary_name, write_bytes
+from zoo.files import sha256_of, write_bytes
 
 SCHEMA = 1
 _NEEDED = (
@@ -29,48 +26,6 @@ _NEEDED = (
     "input",
     "created",
 )
-
-
-@contextlib.contextmanager
-def new_run_folder(wanted: Path) -> Iterator[Path]:
-    """Gives a private folder to write a run in, which gets its name only when everything is in it.
-
-    `publish` gives it that name; a folder that was not published is removed on leaving.
-
-    Raises:
-        DiskError: The folder cannot be written: known before any work is done.
-    """
-    temporary = temporary_name(wanted)
-    with disk_errors(wanted, "free some space, or choose another folder with --out"):
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(wanted.parent)
-        temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def publish(temporary: Path, wanted: Path) -> Path:
-    """Gives the finished folder its name, `wanted` or the next free `wanted-2`..., and returns that."""
-    for file in [*temporary.iterdir(), temporary]:
-        flush(file)
-    while True:
-        path = free_name(wanted)
-        try:
-            temporary.rename(path)  # a folder that appeared meanwhile and is not empty is never replaced
-        except OSError:
-            if path.exists():
-                continue
-            raise
-        flush(path.parent)
-        return path
-
-
-def free_name(wanted: Path) -> Path:
-    """Returns `wanted`, or the first of `wanted-2`, `wanted-3`... that does not exist."""
-    names = (wanted.with_name(f"{wanted.name}-{number}") for number in itertools.count(2))
-    return next(path for path in itertools.chain([wanted], names) if not path.exists())
 
 
 def write_json(path: Path, value: Any) -> None:

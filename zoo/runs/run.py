@@ -4,40 +4,50 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError, IntegrityError, NotFoundError
+from zoo.errors import IntegrityError, ZooError
 from zoo.files import sha256_of
+from zoo.progress import Progress
 from zoo.runs.record import read_record, run_paths
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from numpy.typing import NDArray
 
     from zoo.exporting import Exported
+    from zoo.runs.prediction import Failed, Predictor
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run's model says of one picture or row: the most probable class, and the probability of each.
+    """What a run's model says of one picture or row.
 
     Attributes:
-        file: The picture's path, or the row's number.
-        label: The most probable class.
-        probability: Its probability, 0..1.
-        probabilities: Of every class, in the order of `Run.classes`.
+        file: The picture's path, or the row's number; both for a row of a file, as in `rows.csv:3`.
+        label: The most probable class; of a `multilabel` run the labels that are likely enough, with `|` between them;
+            of a `regression` the values.
+        probability: That the label is right, 0..1; of several labels that of the least certain one, there or not. None
+            for values.
+        probabilities: Of every class or label, in the order of `Run.classes`; empty for values.
+        labels: The labels of a `multilabel` run.
+        values: What a `regression` puts out, in the unit of the data.
+        top: The most probable classes with their probabilities, as many as were asked for.
     """
 
     file: str
     label: str
-    probability: float
+    probability: float | None
     probabilities: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+    top: tuple[tuple[str, float], ...] = ()
 
 
 class Run:
@@ -62,12 +72,28 @@ class Run:
         self.classes: tuple[str, ...] = _read_labels(self.path / "labels.json")
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, model={self.record['model']!r}, accuracy={self.accuracy:.4f})"
+        return f"Run({str(self.path)!r}, model={self.record['model']!r}, {self.score_name}={self.score:.4f})"
+
+    @property
+    def task(self) -> str:
+        """What the run's model says: `classification`, `multilabel` or `regression`."""
+        return str(self.record.get("task", "classification"))
+
+    @property
+    def score_name(self) -> str:
+        """What `score` is: `accuracy`, `f1` (multilabel: mean over examples) or `mae` (regression)."""
+        return {"multilabel": "f1", "regression": "mae"}.get(self.task, "accuracy")
+
+    @property
+    def score(self) -> float:
+        """How good the run's model is on the test examples; what that is, `score_name` says."""
+        test = self.record["metrics"]["test"]
+        return float(test[{"f1": "example_f1"}.get(self.score_name, self.score_name)])
 
     @property
     def accuracy(self) -> float:
-        """Share (0..1) of the test examples that the run's model gets right."""
-        return float(self.record["metrics"]["test"]["accuracy"])
+        """Share (0..1) of the test examples that the run's model gets right; NaN where the task has no such thing."""
+        return float(self.record["metrics"]["test"].get("accuracy", math.nan))
 
     @property
     def report(self) -> Path:
@@ -83,7 +109,10 @@ class Run:
         return self._model
 
     def export(self, target: str | os.PathLike[str], **options: Any) -> Exported:
-        """Writes the run's model, its preprocessing inside, in the format that the suffix says.
+        """Writes the run's model, its preprocessing and its labels inside, in the format that the suffix says.
+
+        Labels also lie beside, one a line: `digits.onnx` has `digits.onnx.labels.txt`. The result is compared with the
+        run's model on test examples that the run has kept.
 
         Args:
             target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
@@ -94,90 +123,115 @@ class Run:
             IntegrityError: The result differs from the model; nothing is written then.
         """
         from zoo.exporting import checked_target, export_model
+        from zoo.formats import Labels
 
         checked_target(Path(target), bool(options.get("replace")))
-        return export_model(self._model, target, **options)
+        return export_model(
+            self._model, target, labels=Labels(self.classes, self.task), examples=self.samples(), **options
+        )
 
-    def predict(self, inputs: Any) -> list[Prediction]:
+    def samples(self) -> list[NDArray[Any]]:
+        """Returns a few test examples as the model takes them, each [h, w, c] or a row; none of a run of old.
+
+        Raises:
+            IntegrityError: Their file is damaged.
+        """
+        from zoo.data.npz import NpzFile
+
+        path = self.path / "samples.npz"
+        if "samples.npz" not in self.record["files"]:
+            return []
+        self._refuse_changed(path)
+        arrays = NpzFile(path)
+        return [arrays.array(name) for name in sorted(arrays.names)]
+
+    def predict(self, inputs: Any, *, top_k: int = 0, threshold: float = 0.5) -> list[Prediction]:
         """Returns what the model says of each input.
 
         Args:
-            inputs: A picture file, a folder of them, a list of such; or an array of decoded pictures
-                [n, height, width, channels] (0..255) or rows [n, ...].
+            inputs: A picture file, a folder of them, a file of rows (`.npy`, `.npz`, `.csv`), the bytes of a picture,
+                or a list of such; or an array of decoded pictures [n, height, width, channels] (0..255) or rows
+                [n, ...].
+            top_k: How many of the most probable classes each prediction has in `top`.
+            threshold: Of a `multilabel` run: the probability above which a label is told.
 
         Raises:
             NotFoundError: There is no such file.
             DataError: The only file is no picture, or none of several is, or an array does not fit.
         """
+        from zoo.runs.prediction import failure_of
+
+        failures: list[ZooError] = []
+        found = list(self.predictions(inputs, top_k=top_k, threshold=threshold, failed=failures.append))
+        if failures and not found:
+            raise failure_of(failures)
+        for each in failures:
+            _warn(each)
+        return found
+
+    def predictions(
+        self,
+        inputs: Any,
+        *,
+        top_k: int = 0,
+        threshold: float = 0.5,
+        failed: Failed | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Prediction]:
+        """Yields what the model says of each input, as soon as it is computed; arguments are those of `predict`.
+
+        Args:
+            inputs: The same.
+            top_k: The same.
+            threshold: The same.
+            failed: Told about each input that is not there or cannot be read, as an error; None: a warning is logged.
+            progress: Told about inputs.
+
+        Raises:
+            DataError: An array does not fit, or the model takes no pictures.
+        """
         import numpy as np
 
-        if isinstance(inputs, str | Path):
+        from zoo.runs.prediction import Wanted, found_sources
+
+        wanted = Wanted(self.classes, self.task, top_k, threshold)
+        if isinstance(inputs, str | Path | bytes):
             inputs = [inputs]
-        if isinstance(inputs, list | tuple) and all(isinstance(each, str | Path) for each in inputs):
-            return self._of_pictures(picture_files([Path(each) for each in inputs]))
-        rows = self._probabilities(np.asarray(inputs))
-        return [self._named(str(number), row) for number, row in enumerate(rows)]
+        some = list(inputs) if isinstance(inputs, Iterable) and not hasattr(inputs, "shape") else inputs
+        if isinstance(some, list) and all(isinstance(each, str | Path | bytes) for each in some):
+            sources = found_sources(some, failed or _warn)
+            if sources:
+                yield from self._predictor.of_sources(sources, wanted, failed or _warn, progress)
+        else:
+            yield from self._predictor.of_array(np.asarray(some), wanted)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from zoo.runs.prediction import Predictor
+
+        return Predictor(self._model, self.record, str(self.path))
 
     @cached_property
     def _model(self) -> keras.Model:
         from zoo.loading import load_model
 
         path = self.path / "model.keras"
-        if not path.is_file():
-            raise IntegrityError(f"{path} is missing; the run must be made again.")
-        found = f"sha256:{sha256_of(path)}"
-        if found != self.record["files"]["model.keras"]:
-            raise IntegrityError(
-                f"{path} is not the file that the run wrote: expected {self.record['files']['model.keras']}, found "
-                f"{found}. Make the run again."
-            )
+        self._refuse_changed(path)
         return load_model(path)
 
-    def _of_pictures(self, files: list[Path]) -> list[Prediction]:
-        """Returns a prediction for each file; of several, one that is no picture is passed over with a warning."""
-        predictions = []
-        for file in files:
-            try:
-                predictions.append(self._named(str(file), self._of_picture(file)))
-            except DataError as error:
-                if len(files) == 1 or self.record["input"]["decoded"] is None:
-                    raise
-                logging.getLogger("zoo").warning("Passed over: %s", error)
-        if not predictions:
-            raise DataError(f"None of the {len(files)} files could be read as a picture.")
-        return predictions
-
-    def _of_picture(self, file: Path) -> NDArray[np.float32]:
-        from zoo.data.decode import REDUCED_STILL, decode_picture
-
-        color = self.record["input"]["decoded"]
-        if color not in ("gray", "RGB"):
-            raise DataError(
-                f"{self.path} was trained on rows {self.record['input']['shape']}, not on pictures: pass arrays from "
-                "Python (zoo.open_run(path).predict(rows))."
+    def _refuse_changed(self, path: Path) -> None:
+        """Raises `IntegrityError` for a file that is not the one which the run wrote."""
+        if not path.is_file():
+            raise IntegrityError(f"{path} is missing; the run must be made again.")
+        expected, found = self.record["files"].get(path.name), f"sha256:{sha256_of(path)}"
+        if found != expected:
+            raise IntegrityError(
+                f"{path} is not the file that the run wrote: expected {expected}, found {found}. Make the run again."
             )
-        reduced = self.record["input"].get("decoding", {}).get("jpeg_at_least")
-        at_least = (reduced[0] // REDUCED_STILL, reduced[1] // REDUCED_STILL) if reduced else None
-        row: NDArray[np.float32] = self._probabilities(decode_picture(file, color, at_least)[None])[0]
-        return row
 
-    def _probabilities(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        import numpy as np
 
-        dtype = self._model.inputs[0].dtype
-        wanted = self._model.input_shape[1:]
-        if len(wanted) != x.ndim - 1 or any(
-            size not in (None, found) for size, found in zip(wanted, x.shape[1:], strict=True)
-        ):
-            raise DataError(f"{self.path} expects inputs [n, {', '.join(map(str, wanted))}]; got {list(x.shape)}.")
-        if not len(x):
-            return np.empty((0, len(self.classes)), np.float32)
-        batches = [self._model(x[begin : begin + 256].astype(dtype), training=False) for begin in range(0, len(x), 256)]
-        return np.concatenate([np.asarray(batch) for batch in batches])
-
-    def _named(self, file: str, row: NDArray[np.float32]) -> Prediction:
-        best = int(row.argmax())
-        return Prediction(file, self.classes[best], float(row[best]), tuple(float(value) for value in row))
+def _warn(error: ZooError) -> None:
+    logging.getLogger("zoo").warning("Passed over: %s", error)
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
@@ -210,30 +264,3 @@ def list_runs(folder: str | Path = "runs") -> list[Run]:
         except IntegrityError as error:
             logging.getLogger("zoo").warning("%s", error)
     return runs
-
-
-def picture_files(inputs: Sequence[Path]) -> list[Path]:
-    """Returns the picture files among `inputs`, with those inside folders, sorted.
-
-    Raises:
-        NotFoundError: No input exists, or a folder has no pictures. One that is missing among others is warned of.
-    """
-    from zoo.data.decode import SUFFIXES
-
-    files: list[Path] = []
-    missing: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inside = sorted(each for each in path.rglob("[!.]*") if each.suffix.lower() in SUFFIXES and each.is_file())
-            if not inside:
-                raise NotFoundError(f"No pictures under {path} ({', '.join(sorted(SUFFIXES))}).")
-            files += inside
-        elif path.exists():
-            files.append(path)
-        else:
-            missing.append(path)
-    if missing and not files:
-        raise NotFoundError(f"No file {missing[0]}.")
-    for path in missing:
-        logging.getLogger("zoo").warning("Passed over: no file %s.", path)
-    return files

@@ -37,7 +37,7 @@ def save_model(job: Job, path: Path, x: Any, precision: str) -> tuple[float, int
     limit = _PARITY_LIMIT if precise else 20 * _PARITY_LIMIT
     if not parity <= limit:
         raise IntegrityError(
-            f"The saved model gives other probabilities than what was trained: they differ by {parity:.2g}, more than "
+            f"The saved model puts out something else than what was trained: it differs by {parity:.2g}, more than "
             f"{limit:g}, so the run is not kept. A layer of yours may lose something when it is saved: check that "
             "keras.models.load_model gives back your model."
         )
@@ -59,7 +59,10 @@ def input_dtype(job: Job) -> str:
 
 
 def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
-    """Returns the largest difference between `model` on raw examples and what was trained, and on how many."""
+    """Returns the largest difference between `model` on raw examples and what was trained, and on how many.
+
+    Of probabilities it is absolute; of values it is relative to the largest, where that is above 1.
+    """
     rows = job.split.test[:_PARITY_EXAMPLES]
     pictures = list(job.examples.read(rows))
     if len({picture.shape for picture in pictures}) == 1:
@@ -70,7 +73,10 @@ def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
     expected = predict(job.surgery.trainable, Part(x, job.examples.labels, rows))
     dtype = input_dtype(job)
     found = np.concatenate([np.asarray(model(batch.astype(dtype), training=False)) for batch in batches])
-    return float(np.abs(found - expected).max()), len(rows)
+    difference = float(np.abs(found - expected).max())
+    if job.examples.task == "regression":  # whose values may be of any size
+        difference /= max(1.0, float(np.abs(expected).max()))
+    return difference, len(rows)
 
 
 def refuse_unsavable(surgery: Surgery) -> None:

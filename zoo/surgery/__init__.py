@@ -1,6 +1,7 @@
 """Units of a network, and cutting it into a frozen trunk, a tail that trains and a new head."""
 
 from zoo.surgery.cut import Surgery, Trunk, put_before, whole_trunk
+from zoo.surgery.digests import unit_digests
 from zoo.surgery.graph import sublayers, training_call
 from zoo.surgery.heads import POOLS, Head, Pool, Tap
 from zoo.surgery.scaling import scaling_layer
@@ -23,5 +24,6 @@ __all__ = [
     "split_units",
     "sublayers",
     "training_call",
+    "unit_digests",
     "whole_trunk",
 ]

@@ -49,6 +49,11 @@ class Copies:
         ends = self._units.ends[:count]
         return (tensors[graph.input], *(replay(graph, tensors, end, self._call) for end in ends))
 
+    def layers(self, unit: int) -> list[Any]:
+        """Returns the copies of the layers that unit number `unit` (from 0) calls, once they were called."""
+        found = {id(copy): copy for call in self._units.calls[unit] if (copy := self._copies.get(id(call.layer)))}
+        return [copy for copy in found.values() if isinstance(copy, keras.Layer)]
+
     def _call(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         original = call.layer
         # A layer without weights is copied anew for each call: Keras cannot cut between two calls of one layer.

@@ -160,10 +160,31 @@ class Surgery:
         self.head = _between(top, probabilities, "head")
         self.trainable = _between(frozen, probabilities, "trainable")
         self.logits = _between(frozen, logits, "logits")
+        self._trained_units = [copies.layers(number) for number in range(self.freeze, self.reuse)]
 
     def stitch(self) -> keras.Model:
         """Returns trunk, tail and head as one model of preprocessed examples; its layers are those that train."""
         return keras.Model(self._input, self._output, name="stitched")
+
+    def trained_variables(self) -> list[list[Any]]:
+        """Returns the variables that train: those of the head, then those of each unit of the tail from the top down.
+
+        A layer that several units call counts with the highest of them.
+        """
+        found = [list(self.head.trainable_variables)]
+        seen = {id(variable) for variable in found[0]}
+        for layers in self._trained_units[::-1]:
+            variables = [each for layer in layers for each in layer.trainable_variables if id(each) not in seen]
+            seen |= {id(each) for each in variables}
+            found.append(variables)
+        return found
+
+    def take_weights(self, other: Surgery) -> None:
+        """Takes over the weights of head and tail, as far as the other surgery of the same model has these layers."""
+        theirs = {layer.name: layer for layer in other.logits.layers if layer.weights}
+        for layer in self.logits.layers:
+            if layer.weights and layer.name in theirs:
+                layer.set_weights(theirs[layer.name].get_weights())
 
     def parameters(self) -> dict[str, int]:
         """Returns the number of parameters `frozen` (in the trunk), `trained` (in the tail) and `new` (in the head)."""

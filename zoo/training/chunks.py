@@ -8,10 +8,10 @@ buffers that serve again and again. Nothing here knows of models.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zoo.data import Rows
 from zoo.features import Features
-from zoo.training.history import FitSettings
+from zoo.training.settings import FitSettings
 
 WHOLE_BYTES = 256 << 20  # no more is held in memory whole
 CHUNK_BYTES = 48 << 20  # two of them are held at a time
@@ -28,7 +28,14 @@ _BLOCKS = 64  # a chunk of fewer would not be shuffled well
 _PIECE_BYTES = 8 << 20
 _ALIGNMENT = 64  # of a tensor's memory, in TensorFlow
 
-Chunk = tuple[Any, Any, Any]
+
+class Chunk(NamedTuple):
+    """Examples as tensors: rows `order` of `x` and `y`, which are the examples number `rows` of their set."""
+
+    x: Any
+    y: Any
+    order: Any
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -37,16 +44,19 @@ class Part:
 
     Attributes:
         x: [versions * n, ...]: an array, `Features`, or what gives arrays for arrays of row numbers.
-        y: int64 [n]: the number of each example's class.
+        y: [n, ...]: the target of each example: its class int64 [n], its labels uint8 [n, classes], or its values
+            float32 [n, outputs].
         rows: Which of the n examples.
         versions: Version v of example r lies at x[r + v * n]. Training takes one version of every example an epoch,
             and each of them once in so many epochs; evaluation takes version 0.
+        paths: Where each of the n examples lies, for messages.
     """
 
     x: Any
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     rows: Rows
     versions: int = 1
+    paths: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,8 +98,8 @@ class Buffer:
 class Chunks:
     """A part's examples as tensors, in the order in which they are wanted.
 
-    Each chunk is (x, y, order): rows `order` of x and y, taken in batches, are the examples. Only the last chunk of
-    an epoch holds what is not a whole batch.
+    Rows `order` of each chunk, taken in batches, are the examples. Only the last chunk of an epoch holds what is not a
+    whole batch.
 
     Args:
         part: The examples.
@@ -127,6 +137,8 @@ class Chunks:
         else:
             by_place = self._in_places(versions)
             labels = self._part.y[self._part.rows[by_place]]
+            if labels.ndim > 1:
+                labels = np.zeros(len(labels), np.int64)  # labels and values have no classes that could lie in a row
             block = max(1, min(BLOCK_BYTES // self._part.row_bytes, self._rows // _BLOCKS))
             orders = [by_place[block_order(labels, block, self._rows, rng)] for _ in range(settings.passes)]
         return self._chunks(np.concatenate(orders), versions, helped=True)
@@ -136,8 +148,8 @@ class Chunks:
         if self._whole is None:
             yield from self._streamed(self._part.rows[order] + versions[order] * len(self._part.y), helped=helped)
             return
-        x, y, place = self._whole
-        yield x, y, tf.gather(place, order + versions[order] * len(self._part))
+        x, y, place, _ = self._whole
+        yield Chunk(x, y, tf.gather(place, order + versions[order] * len(self._part)), self._part.rows[order])
 
     def _streamed(self, rows: Rows, *, helped: bool) -> Iterator[Chunk]:
         """Yields chunks of `rows`; one thread loads them, and a second helps it where few pages are mapped at once.
@@ -157,15 +169,16 @@ class Chunks:
 
     def _load(self, rows: Rows, buffer: Buffer, helper: Executor | None) -> Chunk:
         """Reads rows of x, in the order of their places, into `buffer`, and returns the chunk that it then holds."""
+        wanted = rows % len(self._part.y)
         by_place = _ascending(_places(self._part.x, rows))
         order = Buffer().array((len(rows),), np.dtype(np.int32))
         order[by_place] = np.arange(len(rows), dtype=np.int32)
         rows = rows[by_place]
-        labels = Buffer().array((len(rows),), np.dtype(np.int64))
+        labels = Buffer().array((len(rows), *self._part.y.shape[1:]), self._part.y.dtype)
         labels[:] = self._part.y[rows % len(self._part.y)]
         x = buffer.array((len(rows), *self._part.x.shape[1:]), self.dtype)
         _read(self._part.x, rows, x, helper)
-        return _tensor(x), _tensor(labels), _tensor(order)
+        return Chunk(_tensor(x), _tensor(labels), _tensor(order), wanted)
 
     def _in_places(self, versions: NDArray[np.int64]) -> Rows:
         """Returns the part's examples in the order in which their versions lie on disk."""
@@ -175,7 +188,7 @@ class Chunks:
         return self._by_place
 
 
-def block_order(labels: NDArray[np.int64], block: int, chunk: int, rng: np.random.Generator) -> Rows:
+def block_order(labels: NDArray[Any], block: int, chunk: int, rng: np.random.Generator) -> Rows:
     """Returns 0..n-1 shuffled such that each chunk is made of few runs: blocks of `block` numbers.
 
     Data often lies class by class. So the blocks of each class (that of their first row) are dealt out, like cards,

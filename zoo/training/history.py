@@ -1,71 +1,77 @@
-"""How to train, and what training did: plain data, without TensorFlow."""
+"""What training did: plain data, without TensorFlow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from zoo.errors import UsageError
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How to train.
-
-    Attributes:
-        epochs: At most so many passes over the examples.
-        batch_size: Examples a step; the last batch of an epoch may be smaller.
-        learning_rate: Of Adam (beta_1 0.9, beta_2 0.999).
-        patience: Stop after so many epochs without a lower validation loss.
-        seed: Of the order of the examples.
-        shuffle: Whether each epoch has another order.
-        passes: How often an epoch goes through the examples before the validation loss is looked at.
-    """
-
-    epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    patience: int = 10
-    seed: int = 0
-    shuffle: bool = True
-    passes: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "passes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"Expected {name} of at least 1; got {getattr(self, name)}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"Expected a learning rate above 0; got {self.learning_rate}.")
-
-    def from_scratch(self, examples: int) -> FitSettings:
-        """Returns settings fair to a net with random weights: as many steps as it wants.
-
-        It may take 4,000 steps even where `examples` are few, and waits 400 of them for a better validation loss. An
-        epoch has at least 20 steps.
-        """
-        passes = -(-20 * self.batch_size // examples)
-        steps = -(-examples * passes // self.batch_size)
-        epochs, patience = max(self.epochs, -(-4000 // steps)), max(self.patience, -(-400 // steps))
-        return replace(self, epochs=epochs, patience=patience, passes=passes)
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The figures of one epoch: means over the examples, and wall time (s)."""
+    """The figures of one epoch: means over the examples, and wall time (s).
+
+    Attributes:
+        epoch: Its number, from 1.
+        phase: Of the training: 1 trains what was asked for first; each later one has more units unfrozen.
+        loss: Of the training examples, while the weights changed.
+        score: Likewise; what it is, `History.score_name` says.
+        val_loss: Of the validation examples, with the weights of its end; None without such.
+        val_score: Likewise.
+        seconds: Wall time.
+    """
 
     epoch: int
     loss: float
-    accuracy: float
+    score: float
     val_loss: float | None
-    val_accuracy: float | None
+    val_score: float | None
     seconds: float
+    phase: int = 1
 
 
 @dataclass(frozen=True)
 class History:
-    """What training did: every epoch, which one was kept, steps taken, wall time (s), and why it ended."""
+    """What training did.
+
+    Attributes:
+        epochs: Every epoch.
+        best_epoch: Which one was kept; 0: what training began with was better than all of them.
+        steps: How many were taken.
+        seconds: Wall time.
+        stopped: Why it ended.
+        score_name: `accuracy`, `f1` or `mae`: what the scores are.
+    """
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
     steps: int
     seconds: float
     stopped: str
+    score_name: str = "accuracy"
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch that was kept; the first where what training began with was."""
+        return self.epochs[max(0, self.best_epoch - 1)]
+
+    def table(self) -> tuple[list[str], list[tuple[float | int | None, ...]]]:
+        """Returns the epochs as a table: names of the columns, and rows."""
+        score = self.score_name
+        rows: list[tuple[float | int | None, ...]] = [
+            (each.epoch, each.phase, each.loss, each.score, each.val_loss, each.val_score, each.seconds)
+            for each in self.epochs
+        ]
+        return ["epoch", "phase", "loss", score, "val_loss", f"val_{score}", "seconds"], rows
+
+
+def joined(histories: Sequence[History]) -> History:
+    """Returns the histories of several phases as one, its epochs numbered on."""
+    epochs: list[Epoch] = []
+    best = 0
+    for phase, history in enumerate(histories, 1):
+        best = len(epochs) + history.best_epoch if history.best_epoch else best
+        before = len(epochs)
+        epochs += [dataclasses.replace(each, epoch=before + each.epoch, phase=phase) for each in history.epochs]
+    steps, seconds = sum(each.steps for each in histories), sum(each.seconds for each in histories)
+    return History(tuple(epochs), best, steps, seconds, histories[-1].stopped, histories[-1].score_name)

@@ -49,7 +49,7 @@ def features(folder: Path, order: NDArray[np.int64], values: NDArray[np.float32]
 def trained_on(source: Iterable[Any]) -> list[NDArray[np.int64]]:
     """Returns the row numbers that each chunk trains on, in order; labels must be theirs."""
     found = []
-    for x, y, order in source:
+    for x, y, order, _ in source:
         rows = np.asarray(x)[np.asarray(order)][:, 0].astype(np.int64)
         assert np.array_equal(np.asarray(y)[np.asarray(order)], rows % COUNT * 10 // COUNT)
         found.append(rows)
@@ -148,7 +148,7 @@ def test_examples_keep_their_dtype(dtype: str, whole: bool, monkeypatch: pytest.
     x = (np.random.default_rng(0).random((COUNT, WIDTH)) * 2).astype(dtype)
     source = Chunks(part(x), BATCH, "float32", whole=whole)
 
-    read = np.concatenate([np.asarray(x)[np.asarray(order)] for x, _, order in source.once()])
+    read = np.concatenate([np.asarray(x)[np.asarray(order)] for x, _, order, _ in source.once()])
 
     assert read.dtype == np.dtype(dtype).newbyteorder("=") == source.dtype
     assert np.array_equal(read, x)
@@ -157,7 +157,7 @@ def test_examples_keep_their_dtype(dtype: str, whole: bool, monkeypatch: pytest.
 def test_numbers_that_tensorflow_does_not_know_become_the_models() -> None:
     x = np.arange(COUNT * WIDTH, dtype=np.longdouble).reshape(COUNT, WIDTH)
 
-    ((read, _, _),) = Chunks(part(x), BATCH, "float32", whole=True).once()
+    ((read, *_),) = Chunks(part(x), BATCH, "float32", whole=True).once()
 
     assert np.array_equal(np.asarray(read), x.astype(np.float32))
 
@@ -224,7 +224,7 @@ def test_a_chunk_keeps_its_values_until_the_next_one_is_asked_for(monkeypatch: p
     small(monkeypatch)
     asked = Asked(examples()[0])
     expected = 0
-    for x, _, order in Chunks(part(asked), BATCH, "float32", whole=False).once():
+    for x, _, order, _ in Chunks(part(asked), BATCH, "float32", whole=False).once():
         for thread in threading.enumerate():
             if thread.name.startswith("zoo-reading"):
                 thread.join(0.005)  # time to overwrite what it must not
