@@ -320,7 +320,7 @@ def test_k14_an_interruption_leaves_nothing_half_written(number: int, code: int)
         [script, "transfer", "--reuse", "3", "--freeze", "0", "--epochs", "100000", "--patience", "100000"],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
-    while not list(Path("runs").glob(".*")):  # the private folder: the work has begun
+    while not list(Path("runs").glob("*.unfinished")):  # the work has begun
         assert child.poll() is None
         time.sleep(0.1)
     time.sleep(1)

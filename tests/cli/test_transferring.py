@@ -141,7 +141,7 @@ def test_regression_and_labels_from_the_command_line(tmp_path: Path) -> None:
 
     assert (values.exit_code, "test error" in values.stdout) == (0, True), values.stderr
     assert (labels.exit_code, "test F1" in labels.stdout) == (0, True), labels.stderr
-    assert {line.split()[-4] for line in run("runs").stdout.splitlines()[1:]} <= {"F1", "error"}
+    assert {line.split()[-3] for line in run("runs").stdout.splitlines()[1:]} <= {"F1", "error"}
 
 
 def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
