@@ -69,8 +69,9 @@ def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
     record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir() if path.is_file()))
     write_json(folder / "run.json", record)
     scratch = outcome.scratch.history if outcome.scratch else None
-    values = {"targets": _labels(job), "outputs": outputs} if job.examples.task == "regression" else {}
-    report = Report(record, history, scratch, *_shown(job, outputs), **values)
+    mistakes, uncertain = _shown(job, outputs)
+    targets, said = (_labels(job), outputs) if job.examples.task == "regression" else (None, None)
+    report = Report(record, history, scratch, mistakes, uncertain, targets, said)
     write_bytes(folder / "README.md", render_card(record).encode())
     write_bytes(folder / "report.html", render_report(report).encode())
 
