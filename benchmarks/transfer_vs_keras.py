@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--net", default="MobileNetV2")
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--slow-rounds", type=int, default=5, help="of the first way, which takes minutes")
+    parser.add_argument("--slow-rounds", type=int, default=5, help="of the first way, which takes minutes; 0: none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         data = Path(place) / "pictures"
@@ -150,8 +150,9 @@ class Ways:
         print("\n| way | median s | runs | times faster than inside | than features | test accuracy |")
         print("|---|---|---|---|---|---|")
         for name, median in medians.items():
+            slow = f"{medians['keras: inside'] / median:.1f}" if "keras: inside" in medians else "not run"
             print(
-                f"| {name} | {median:.2f} | {len(self._seconds[name])} | {medians['keras: inside'] / median:.1f} | "
+                f"| {name} | {median:.2f} | {len(self._seconds[name])} | {slow} | "
                 f"{medians['keras: features'] / median:.1f} | {self._accuracy[name]:.3f} |"
             )
         names = list(dict.fromkeys(step for steps in self._steps.values() for step in steps))
