@@ -100,6 +100,7 @@ def test_k09_a_process_that_is_killed_in_an_epoch_goes_on_to_the_same_result(tmp
     same(run, zoo.transfer(**LONG, out=tmp_path / "never-killed"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_epoch")
 def test_later_phases_go_on_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     options: dict[str, Any] = {"epochs": 4, "train_per_class": 5, "unfreeze": zoo.Unfreeze(2, gradual=True)}
@@ -122,6 +123,7 @@ def test_t07_other_settings_are_refused_and_listed(monkeypatch: pytest.MonkeyPat
     assert run.record["training"]["most_epochs"] == 61
 
 
+@pytest.mark.slow
 def test_other_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = zoo.open_data("digits:0-3")
     x, y = digits.read(np.arange(len(digits))), digits.labels
@@ -141,6 +143,7 @@ def test_only_one_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         zoo.resume("digits")
 
 
+@pytest.mark.slow
 def test_what_there_is_nothing_to_go_on_with_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotFoundError, match="No unfinished run"):
         zoo.resume("digits")
@@ -190,6 +193,7 @@ def test_t01_a_loss_that_is_not_finite_names_step_rate_and_files(tmp_path: Path)
     assert list(Path("runs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_t06_the_same_seed_gives_the_same_run_to_the_bit(tmp_path: Path) -> None:
     options: dict[str, Any] = {"epochs": 3, "train_per_class": 5, "unfreeze": 1, "dropout": 0.3, "hidden": 8}
 

@@ -90,6 +90,7 @@ def test_test_examples_are_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+@pytest.mark.slow
 def test_no_more_is_tried_than_there_is_time_or_trials_for() -> None:
     options: dict[str, Any] = {"train_per_class": 5, "epochs": 8}
 
@@ -101,6 +102,7 @@ def test_no_more_is_tried_than_there_is_time_or_trials_for() -> None:
     assert short.stopped == "the time was over"
 
 
+@pytest.mark.slow
 def test_what_is_said_is_kept() -> None:
     options: dict[str, Any] = {"train_per_class": 5, "epochs": 4, "search": zoo.Search(4)}
 
@@ -113,6 +115,7 @@ def test_what_is_said_is_kept() -> None:
     assert {each.hidden for each in freeze.trials if each.kind == "trained"} == {(7,)}
 
 
+@pytest.mark.slow
 def test_what_would_take_much_too_long_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "_CHEAP", 0.0)
     monkeypatch.setattr(searching, "_DEAREST", 0.0)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from zoo.data import open_data
 from zoo.data.bad_files import BadFile
-from zoo.data.pictures import _numbered
 from zoo.data.split import split_examples
+from zoo.data.targets import targets_of_names
 from zoo.errors import DataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_numbers_are_in_their_own_order(folder: Path) -> None:
         put(folder / name / "1.png")
 
     assert opened(folder).classes == ("2", "9", "10")
-    assert _numbered(["2", "9" * 5_000])[0] == ("2", "9" * 5_000)
+    assert targets_of_names(["2", "9" * 5_000], "classification")[0] == ("2", "9" * 5_000)
 
 
 def test_b01_an_empty_folder(folder: Path) -> None:
