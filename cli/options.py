@@ -12,6 +12,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DATA_OPTIONS = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates", "task")
 
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "exponential", "one-cycle")
+REGRESSION_LOSSES = ("mse", "mae", "huber")
+TASKS = ("classification", "multilabel", "regression")
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
 lock_timeout = click.option(
@@ -61,7 +66,7 @@ def data_options(command: Command) -> Command:
             help="Look for pictures that are nearly the same, and keep them on one side of a split.",
         ),
         click.option(
-            "--task", type=click.Choice(["classification", "multilabel", "regression"]),
+            "--task", type=click.Choice(TASKS),
             help="What the labels are: a class each; any of several (a|b in a .csv); or numbers.  "
                  "[default: classes, or several where a .csv has a | in any]",
         ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from zoo.cli.options import DATA_OPTIONS, Widths, as_json, data_options, engine_options
+from zoo.cli.options import DATA_OPTIONS, OPTIMIZERS, Widths, as_json, data_options, engine_options
 from zoo.cli.output import Bar, quiet_tensorflow, say, show_json, show_pairs
 
 import zoo
@@ -27,7 +27,7 @@ from zoo.registry import find_loadable
 @click.option("--hidden", type=Widths(), default=(), metavar="N,N..", help="As of zoo transfer.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
 @click.option(
-    "--optimizer", type=click.Choice(["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]),
+    "--optimizer", type=click.Choice(OPTIMIZERS),
     default="adam", show_default=True, help="The rate is for this one.",
 )  # fmt: skip
 @click.option("--train-per-class", type=click.IntRange(1), metavar="N", help="As of zoo transfer.")

@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 from zoo.cli.describing import SCORE_NAMES, shape_text
-from zoo.cli.options import DATA_OPTIONS, Share, Weights, Widths, as_json, data_options, engine_options
+from zoo.cli.options import (
+    DATA_OPTIONS,
+    OPTIMIZERS,
+    REGRESSION_LOSSES,
+    SCHEDULES,
+    Share,
+    Weights,
+    Widths,
+    as_json,
+    data_options,
+    engine_options,
+)  # fmt: skip
 from zoo.cli.output import Bar, counted, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
 import zoo
@@ -63,13 +74,13 @@ def _training_options(command: Command) -> Command:
         click.option("--patience", type=click.IntRange(1), default=10, show_default=True,
                      help="Stop after so many epochs without a lower validation loss."),
         click.option(
-            "--optimizer", type=click.Choice(list(_optimizers())), default="adam", show_default=True,
+            "--optimizer", type=click.Choice(OPTIMIZERS), default="adam", show_default=True,
             help="How gradients become steps. Adam and AdamW: beta 0.9 and 0.999, epsilon 1e-8, which Keras adds to "
                  "the root before it corrects the bias; momentum and nesterov: 0.9; rmsprop: rho 0.9.",
         ),
         *(click.option(f"--{name.replace('_', '-')}", type=float, metavar="X", help=text) for name, text in _HYPER),
         click.option(
-            "--schedule", type=click.Choice(["constant", "cosine", "exponential", "one-cycle"]), default="constant",
+            "--schedule", type=click.Choice(SCHEDULES), default="constant",
             show_default=True, help="How the learning rate changes over the epochs.",
         ),
         click.option("--warmup", type=click.FloatRange(0), default=0.0, metavar="EPOCHS",
@@ -80,7 +91,7 @@ def _training_options(command: Command) -> Command:
                      help="Give this share of the true class's probability to all classes alike."),
         click.option("--class-weights", type=Weights(), metavar="W",
                      help="balanced: rare classes count more; or weights, as in cat=2,dog=1."),
-        click.option("--regression-loss", type=click.Choice(["mse", "mae", "huber"]), default="mse", show_default=True,
+        click.option("--regression-loss", type=click.Choice(REGRESSION_LOSSES), default="mse", show_default=True,
                      help="With --task regression: what is minimized."),
         click.option("--unfreeze", type=click.IntRange(0), default=0, metavar="N",
                      help="Once the head fits, train N more units from the top of the frozen ones, more slowly."),
@@ -115,10 +126,6 @@ _HYPER = (
     ("clip_norm", "Let the gradient of no variable be longer."),
     ("clip_global_norm", "Let all gradients together be no longer."),
 )
-
-
-def _optimizers() -> tuple[str, ...]:
-    return ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
 def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
@@ -200,8 +207,9 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         found["unfreeze"], found.pop("gradual"), found.pop("unfreeze_lr"), found.pop("unit_decay"),
         found.pop("unfreeze_epochs"),
     )  # fmt: skip
-    trials, seconds = found.pop("max_trials"), found.pop("max_seconds")
-    found["search"] = None if trials is None and seconds is None else zoo.Search(trials or 6, seconds)
+    budget = {name: found.pop(name) for name in ("max_trials", "max_seconds")}
+    given = {name: value for name, value in budget.items() if value is not None}
+    found["search"] = zoo.Search(**given) if given else None
     return found
 
 
@@ -210,7 +218,8 @@ def _changes(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     given = {name for name in options if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     for name in ("name", "data", *DATA_OPTIONS):
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            raise UsageError(f"A resumed run has its model and its data; leave {name.replace('_', '-')} away.")
+            shown = "NAME" if name == "name" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"A resumed run has its model and its data; leave {shown} away.")
     parts = {
         "optimizer": {"optimizer", *_OPTIMIZER},
         "schedule": {"schedule", "warmup", "decay"},

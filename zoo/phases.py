@@ -14,7 +14,6 @@ import numpy as np
 from zoo.data import SomeExamples, Split
 from zoo.data.reading import Reader
 from zoo.features import FeatureCache, Features
-from zoo.garbage import without_collection
 from zoo.laps import Laps
 from zoo.progress import Progress
 from zoo.runs.job import Job
@@ -72,7 +71,8 @@ def train(
     surgery, done = job.surgery, list[tuple[Phase, History]]()
     for phase in phases_of(job):
         if phase.number > 1:
-            surgery = _cut_lower(job, surgery, phase.freeze)
+            before, surgery = surgery, job.cut(job.surgery.reuse, phase.freeze)
+            surgery.take_weights(before)
             x = _features(job, surgery, cache, progress)
             laps.end("features")
         history = fit(
@@ -120,19 +120,6 @@ def _features(job: Job, surgery: Surgery, cache: FeatureCache, progress: Progres
     if surgery.trunk is None:
         return reader(job)
     return cache.features(surgery.trunk, job.examples, **job.views(), progress=progress)
-
-
-def _cut_lower(job: Job, surgery: Surgery, freeze: int) -> Surgery:
-    """Returns the model cut at a lower unit, with what was trained so far."""
-    settings = job.settings
-    with without_collection():
-        lower = Surgery(
-            job.model, job.surgery.reuse, freeze, settings.head(job.examples, job.split.train),
-            preprocessing=job.origin.spec, train_batchnorm=settings.train_batchnorm, whole=job.whole,
-            name=job.origin.name,
-        )  # fmt: skip
-    lower.take_weights(surgery)
-    return lower
 
 
 def with_features(job: Job, x: Features | Reader) -> Job:

@@ -24,7 +24,7 @@ from zoo.preparing import prepare
 from zoo.progress import Progress, Silent
 from zoo.runs.job import Job
 from zoo.runs.trained import reader
-from zoo.surgery import Head, Surgery
+from zoo.surgery import Head
 from zoo.training.fitting import Fitting, memory_errors
 from zoo.training.probes import probe
 
@@ -253,7 +253,7 @@ class _Searching:
         head = job.settings.head(job.examples, job.split.train)
         whole = job.surgery
         if whole.freeze < whole.reuse:
-            whole = self._cut(_Combination(whole.reuse, whole.reuse, ()))
+            whole = job.cut(whole.reuse, whole.reuse)
         assert whole.trunk is not None
         trunks = [whole.trunk.at(depth, head.pool) for depth in depths]
         found = self._cache.features_of_each(trunks, job.examples, progress=self._progress)
@@ -327,7 +327,7 @@ class _Searching:
             x = self._pooled[combination.reuse]
             features = keras.Input(x.shape[1:], dtype=str(x.dtype))
             return keras.Model(features, self._head(combination).build(features)[0]), x
-        surgery = self._cut(combination)
+        surgery = job.cut(combination.reuse, combination.freeze, self._head(combination))
         if surgery.trunk is None:
             return surgery.logits, reader(job)
         return surgery.logits, self._cache.features(surgery.trunk, job.examples, progress=self._progress)
@@ -335,10 +335,3 @@ class _Searching:
     def _head(self, combination: _Combination) -> Head:
         settings = dataclasses.replace(self._job.settings, hidden=combination.hidden)
         return settings.head(self._job.examples, self._job.split.train)
-
-    def _cut(self, combination: _Combination) -> Surgery:
-        job = self._job
-        return Surgery(
-            job.model, combination.reuse, combination.freeze, self._head(combination), preprocessing=job.origin.spec,
-            train_batchnorm=job.settings.train_batchnorm, whole=job.whole, name=job.origin.name,
-        )  # fmt: skip

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from zoo.cli import options
 from zoo.cli.main import cli
 
 import zoo
-from zoo.training import Checkpoint, checkpoints
+from zoo.data import targets
+from zoo.training import Checkpoint, checkpoints, settings
 
 QUICK = ("--epochs", "2", "--train-per-class", "5")
 
@@ -20,6 +22,12 @@ QUICK = ("--epochs", "2", "--train-per-class", "5")
 def run(*words: str) -> Result:
     """Calls a command in this process; standard output and standard error apart."""
     return CliRunner().invoke(cli, words)
+
+
+def test_the_choices_are_those_of_training() -> None:
+    """The command line writes them out, so that help needs no TensorFlow."""
+    assert (options.OPTIMIZERS, options.SCHEDULES) == (settings.OPTIMIZERS, settings.SCHEDULES)
+    assert (options.REGRESSION_LOSSES, options.TASKS) == (settings.REGRESSION_LOSSES, targets.TASKS)
 
 
 def settings_of(*words: str) -> Any:
@@ -112,7 +120,7 @@ def test_a_killed_run_goes_on_and_t07_other_options_are_refused(monkeypatch: pyt
     other = run("transfer", "--resume", "runs/digits", "--lr", "0.1")
     assert (other.exit_code, "lr 0.001 (now 0.1)" in other.stderr) == (2, True)
     named = run("transfer", "vgg16", "--resume", "runs/digits")
-    assert (named.exit_code, "leave name away" in named.stderr) == (2, True)
+    assert (named.exit_code, "leave NAME away" in named.stderr) == (2, True)
     result = run("transfer", "--resume", "runs/digits", "--epochs", "4", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["training"]["epochs"] == 4

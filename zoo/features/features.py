@@ -57,7 +57,7 @@ class Features:
         stats: What it took to get them.
         key: The name of their folder in the feature cache.
         kept: Numbers of the examples that have features; None: all.
-        labels: The number of the class of each row, int64 [n]; None: 0 for all.
+        labels: The target of each row, as `Examples.labels` has them; None: 0 for all.
         classes: The names of the classes.
         bad: What was passed over, and why.
         leases: What holds the folders that they are in against removal.
@@ -66,7 +66,7 @@ class Features:
         stats: As above.
         key: As above.
         kept: int64 [n]: row i belongs to example `kept[i]` of the data.
-        labels: int64 [n]: the number of the class of each row.
+        labels: The target of each row: the number of its class, int64 [n]; or labels or values, [n, classes].
         classes: The names of the classes.
         bad: What was passed over, and why.
         shape: Of all of it.

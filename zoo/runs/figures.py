@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from zoo.intervals import mcnemar, wilson_interval
 from zoo.runs.wording import loss, percent, shape
 
 _SPREAD = 0.02  # a mean difference of probabilities and what comes true that is worth a word
@@ -78,17 +78,9 @@ def score_of(test: Mapping[str, Any], task: str, baselines: Mapping[str, Any]) -
         return Score(name, float(test[key]), low, high, test["count"], None, baselines.get("guess"), neighbor)
     confusion = np.asarray(test["confusion"], np.int64)
     count, right = int(confusion.sum()), int(confusion.trace())
-    low, high = test.get("accuracy_interval") or _wilson(right, count)
+    low, high = test.get("accuracy_interval") or wilson_interval(right, count)
     majority = baselines.get("majority", float(confusion.sum(axis=1).max() / count))
     return Score("accuracy", right / count, low, high, count, right, majority, neighbor)
-
-
-def _wilson(right: int, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share (Wilson 1927), good for few examples and shares near 1 too."""
-    z, share = 1.96, right / count
-    middle = share + z * z / (2 * count)
-    reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, (middle - reach) / (1 + z * z / count)), min(1.0, (middle + reach) / (1 + z * z / count))
 
 
 _FIGURES: dict[str, tuple[str, str]] = {
@@ -142,16 +134,9 @@ def rival_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "training": scratch["training"],
         "more": None if theirs.right is None or ours.right is None else theirs.right - ours.right,
         "alone": alone,
-        "chance": alone is not None and _coin(alone["reused"], alone["scratch"]) > 0.05,
+        "chance": alone is not None and mcnemar(alone["reused"], alone["scratch"]) > 0.05,
         "times": scratch["training"]["steps"] / max(1, record["training"]["steps"]),
     }
-
-
-def _coin(heads: int, tails: int) -> float:
-    """Returns how probable so uneven a count, or a more uneven one, is for a fair coin (two-sided)."""
-    tosses = heads + tails
-    one_side = sum(math.comb(tosses, count) for count in range(min(heads, tails) + 1)) / 2**tosses
-    return float(min(1.0, 2 * one_side))
 
 
 def unit_groups(units: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

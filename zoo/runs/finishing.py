@@ -66,13 +66,13 @@ def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
     write_bytes(folder / "samples.npz", _arrays(_samples(job)))
     write_bytes(folder / "split.npz", _arrays({name: job.examples.ids[getattr(job.split, name)] for name in PARTS}))
     record = _record(job, outcome)
+    write_bytes(folder / "README.md", render_card(record).encode())
     record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir() if path.is_file()))
     write_json(folder / "run.json", record)
     scratch = outcome.scratch.history if outcome.scratch else None
     mistakes, uncertain = _shown(job, outputs)
     targets, said = (_labels(job), outputs) if job.examples.task == "regression" else (None, None)
     report = Report(record, history, scratch, mistakes, uncertain, targets, said)
-    write_bytes(folder / "README.md", render_card(record).encode())
     write_bytes(folder / "report.html", render_report(report).encode())
 
 

@@ -10,6 +10,7 @@ from zoo.data import Examples, Rows, Split
 from zoo.data.augmentation import Augmentation
 from zoo.data.bad_files import BadFile
 from zoo.errors import UsageError
+from zoo.garbage import without_collection
 from zoo.registry import InputSpec
 from zoo.surgery import Depth, Head, Pool, Surgery, Units
 from zoo.training import FitSettings, Objective, Part, Unfreeze
@@ -113,6 +114,15 @@ class Job:
         """Returns the part `train`, `validation` or `test`, as rows of `x`; training examples with all their views."""
         versions = self.settings.views + 1 if name == "train" and self.surgery.trunk else 1
         return Part(x, self.examples.labels, getattr(self.split, name), versions, self.examples.paths)
+
+    def cut(self, reuse: int, freeze: int, head: Head | None = None) -> Surgery:
+        """Returns the model cut anew, otherwise as the settings say; with their head, or another."""
+        with without_collection():
+            return Surgery(
+                self.model, reuse, freeze, head or self.settings.head(self.examples, self.split.train),
+                preprocessing=self.origin.spec, train_batchnorm=self.settings.train_batchnorm, whole=self.whole,
+                name=self.origin.name,
+            )  # fmt: skip
 
     def objective(self) -> Objective:
         """Returns what training minimizes."""

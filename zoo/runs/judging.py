@@ -27,15 +27,12 @@ class Verdict:
     Attributes:
         outputs: Of the model: [n, classes], float32.
         test: Figures of those.
-        temperature: What the logits would have to be divided by to fit the validation examples best; None where that
-            makes no sense.
         scratch: What the rival says.
         baselines: Figures of what needs no training, by name.
     """
 
     outputs: NDArray[np.float32]
     test: Evaluation
-    temperature: float | None
     scratch: NDArray[np.float32] | None
     baselines: Mapping[str, Any]
 
@@ -60,7 +57,7 @@ def judge(job: Job, trained: Trained, scratch: Scratch | None) -> Verdict:
     rival = None
     if scratch:
         rival = predict(scratch.surgery.trainable, job.part("test", reader(job)))
-    return Verdict(outputs, test, scale, rival, _baselines(job, trained))
+    return Verdict(outputs, test, rival, _baselines(job, trained))
 
 
 def _temperature(job: Job, trained: Trained) -> float | None:
