@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -61,10 +62,12 @@ def predict(
     opened = zoo.open_run(run)
     write = _Writer(opened, _kind(as_json, as_csv), top_k or 0)
     failures: list[ZooError] = []
+    is_single = len(inputs) == 1 and inputs[0] != "-" and not Path(inputs[0]).is_dir()
 
     def failed(error: ZooError) -> None:
         failures.append(error)
-        say(f"Passed over: {error}")
+        if not is_single:  # of a single file it is the error that the command ends with
+            say(f"Passed over: {error}")
 
     with quiet_tensorflow():
         for some in _chunks(inputs, by_null):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from zoo.cli.options import DATA_OPTIONS, OPTIMIZERS, Widths, as_json, data_options, engine_options
@@ -14,6 +14,9 @@ from zoo.cli.output import Bar, quiet_tensorflow, say, show_json, show_pairs
 import zoo
 from zoo.files import write_bytes
 from zoo.registry import find_loadable
+
+if TYPE_CHECKING:
+    from zoo.training.rates import RateSearch
 
 
 @click.command("lr-find")
@@ -57,7 +60,7 @@ def lr_find(name: str, data: str, html: Path | None, as_json: bool, **options: A
     pairs = [
         ("suggested", "none: the loss never falls" if found.suggested is None else f"--lr {found.suggested:.2g}"),
         ("falls fastest", "nowhere" if found.steepest is None else f"at {found.steepest:.2g}"),
-        ("lowest", f"at {found.lowest:.2g}; not far above, training diverges"),
+        ("lowest", f"at {found.lowest:.2g}, {_beyond(found)}"),
         ("tried", f"{len(found.rates)} rates, {found.rates[0]:.2g} to {found.rates[-1]:.2g}; {found.stopped}"),
         ("in all", f"{time.perf_counter() - began:.1f} s"),
     ]
@@ -66,3 +69,10 @@ def lr_find(name: str, data: str, html: Path | None, as_json: bool, **options: A
         say("To see the curve: --html FILE")
     else:
         show_pairs([("page", str(html))])
+
+
+def _beyond(found: RateSearch) -> str:
+    """Returns what is known of rates above the lowest loss."""
+    if found.lowest == found.rates[-1]:
+        return "the highest that was tried"
+    return "above which the loss rises"

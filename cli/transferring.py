@@ -172,9 +172,8 @@ def transfer(
     began = time.perf_counter()
     about_data = {key: options.pop(key) for key in DATA_OPTIONS}
     if resumed is not None:
-        changes = _changes(context, options)
         with quiet_tensorflow(), Bar() as bar:
-            run = zoo.resume(resumed, force=force, progress=bar, **changes)
+            run = zoo.resume(resumed, force=force, progress=bar, **_changes(context, options))
         show_json(run.record) if as_json else _show_run(run, time.perf_counter() - began)
         return
     if force:

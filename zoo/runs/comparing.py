@@ -66,7 +66,7 @@ class Comparison:
         real = [each for each in others if each.is_real and not first.is_real]
         if real:
             also = ", ".join(f"{each.words} ({each.other:.4g} against {each.run:.4g})" for each in real)
-            told += f" More than chance explains differs the {also}."
+            told += f" By more than chance they differ in {also}."
         return told
 
     def to_json(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class RateSearch:
         suggested: A rate to train with: two thirds down the longest stretch on which the smoothed loss falls; None
             where it never falls.
         steepest: The rate at which the smoothed loss falls fastest.
-        lowest: The rate at which it is lowest; training diverges not far above.
+        lowest: The rate at which it is lowest.
         stopped: Why no higher rate was tried.
     """
 

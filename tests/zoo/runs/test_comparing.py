@@ -85,7 +85,7 @@ def test_where_only_the_loss_differs_that_is_said() -> None:
     two = write_run(Path("b"), [(*each[:3], 0.6 if each[3] == 0.9 else 0.2) for each in said])
     found = compare(one, two)
     assert not found.is_real
-    assert "More than chance explains differs the log-loss" in found.sentence
+    assert "By more than chance they differ in log-loss" in found.sentence
 
 
 def test_only_examples_of_both_are_compared_and_that_is_told() -> None:
