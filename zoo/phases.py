@@ -13,15 +13,15 @@ import numpy as np
 
 from zoo.data import SomeExamples, Split
 from zoo.data.reading import Reader
+from zoo.errors import DataError
 from zoo.features import FeatureCache, Features
 from zoo.laps import Laps
 from zoo.progress import Progress
 from zoo.runs.job import Job
 from zoo.runs.trained import Phase, Scratch, Trained, reader
 from zoo.surgery import Surgery
-from zoo.training import Checkpoint, Epoch, History, fit, joined
-
-Watch = Callable[[Epoch, float], None]
+from zoo.training import Checkpoint, History, fit, joined
+from zoo.training.fitting import Watch
 
 
 def phases_of(job: Job) -> list[Phase]:
@@ -74,6 +74,7 @@ def train(
             before, surgery = surgery, job.cut(job.surgery.reuse, phase.freeze)
             surgery.take_weights(before)
             x = _features(job, surgery, cache, progress)
+            _refuse_lost(job, x)
             laps.end("features")
         history = fit(
             surgery.logits, job.part("train", x), job.part("validation", x), phase.settings, progress,
@@ -130,6 +131,22 @@ def with_features(job: Job, x: Features | Reader) -> Job:
     if len(kept) == len(job.examples):
         return job
     parts = [np.flatnonzero(np.isin(kept, part)) for part in (job.split.train, job.split.validation, job.split.test)]
-    return dataclasses.replace(
+    found = dataclasses.replace(
         job, examples=SomeExamples(job.examples, kept), split=Split(*parts), unread=x.bad[len(job.examples.bad) :]
     )
+    for name in ("train", "test"):
+        if not len(getattr(found.split, name)):
+            raise DataError(f"No {name} example of {job.examples.name!r} can be read: {found.unread[0]}")
+    if job.examples.task != "regression":
+        return found
+    # The head brings values to the scale of the training examples, which are others now.
+    return dataclasses.replace(found, surgery=found.cut(job.surgery.reuse, job.surgery.freeze))
+
+
+def _refuse_lost(job: Job, x: Features | Reader) -> None:
+    """Refuses features of fewer examples than the first phase had."""
+    if isinstance(x, Features) and len(x) < len(job.examples) * (job.settings.views + 1):
+        raise DataError(
+            f"Files of {job.examples.name!r} that could be read when training began can be read no longer: "
+            f"{x.bad[-1] if x.bad else 'see the warnings'}. Bring them back, and go on: zoo transfer --resume RUN"
+        )

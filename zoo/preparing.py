@@ -25,7 +25,7 @@ from zoo.registry import InputSpec
 from zoo.reusing import Reused, reused_by_name, reused_in_memory
 from zoo.runs.job import Job, Settings
 from zoo.runs.saving import refuse_unsavable
-from zoo.surgery import Surgery
+from zoo.surgery import Surgery, select_units
 from zoo.training import FitSettings, Loss, Optimizer, Schedule, Unfreeze
 
 
@@ -48,6 +48,7 @@ def prepare(
     progress: Progress | None = None,
     laps: Laps | None = None,
     fetch: bool = True,
+    compare_scratch: bool = False,
     **options: Any,
 ) -> Job:
     """Returns the job that a transfer with these arguments has to do; nothing is computed yet.
@@ -84,12 +85,16 @@ def prepare(
     _refuse_impossible_phases(surgery, settings)
     _check_range(examples, spec)
     seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
-    if (surgery.trunk is None or unfreeze.units == surgery.freeze) and None in seen:
+    if None in seen and (compare_scratch or surgery.trunk is None or unfreeze.units == surgery.freeze):
         raise DataError(
-            f"Nothing is frozen, and pictures of several sizes ({list(seen)}) make no batch to train on. Give them one "
-            "size: preprocessing=zoo.InputSpec((height, width, channels)); or leave a unit frozen: --freeze 1."
+            f"Where nothing is frozen{', as in a rival from scratch' if compare_scratch else ''}, pictures of several "
+            f"sizes ({list(seen)}) make no batch to train on. Give them one size: preprocessing=zoo.InputSpec((height, "
+            "width, channels)); or leave a unit frozen: --freeze 1, and no --compare-scratch."
         )
     folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
+    if settings.calibrate and (examples.task == "regression" or not len(split.validation)):
+        why = "values have none" if examples.task == "regression" else "there are no validation examples to fit them to"
+        raise UsageError(f"--calibrate is about probabilities, and {why}. Leave it away (calibrate).")
     warnings = data_warnings(examples, split)
     job = Job(
         reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing, warnings,
@@ -142,6 +147,8 @@ def _refuse_impossible_phases(surgery: Surgery, settings: Settings) -> None:
         raise CutError(
             f"Expected to unfreeze at most the {surgery.freeze} units that are frozen; got {settings.unfreeze.units}."
         )
+    for depth in settings.unfreeze.depths(surgery.freeze):
+        select_units(surgery.units, surgery.reuse, depth)  # which refuses what cannot be cut
     if settings.views and settings.unfreeze.units == surgery.freeze > 0:
         raise UsageError(
             "Expected --views with units that stay frozen, whose features they are; none does. Nearest: --unfreeze "

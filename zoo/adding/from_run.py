@@ -36,8 +36,8 @@ def run_among(paths: Sequence[Path]) -> Run | None:
     if len(paths) != 1:
         return None
     beside = Path("runs") / paths[0]
-    is_run = (paths[0] / "run.json").is_file() or (not paths[0].exists() and (beside / "run.json").is_file())
-    return open_run(paths[0]) if is_run else None
+    places = (paths[0], beside) if paths[0].suffix == "" else (paths[0],)
+    return open_run(paths[0]) if any((each / "run.json").is_file() for each in places) else None
 
 
 def refuse_told_twice(run: Run, given: Mapping[str, Any]) -> None:

@@ -145,7 +145,8 @@ def _check(path: Path, line: int, values: list[str], classes: set[str], task: Ta
     values[2] = values[2].strip().lower()
     for what, value in (("path", values[0]), ("label", values[1])):
         if not value.strip() and not (what == "label" and task == "multilabel"):
-            raise DataError(f"{path}, line {line}: the {what} is empty.")
+            way = " If it has none of several labels, say so: --task multilabel." if what == "label" else ""
+            raise DataError(f"{path}, line {line}: the {what} is empty.{way}")
     if values[2] and values[2] not in PARTS:
         raise DataError(f"{path}, line {line}: expected a split of {', '.join(PARTS)} or nothing; got {values[2]!r}.")
     _refuse_bytes(path, line, values[1])
