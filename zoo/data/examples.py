@@ -229,6 +229,10 @@ class SomeExamples:
         """Returns the same rows of the examples decoded as suits `spec`."""
         return SomeExamples(self._examples.seen_by(spec), self._rows)
 
+    def without_labels(self) -> SomeExamples:
+        """Returns the same rows of the examples without labels."""
+        return SomeExamples(without_labels(self._examples), self._rows)
+
 
 def as_classes(examples: Examples) -> Examples:
     """Returns the same examples with one class each, for figures of classes.
@@ -244,6 +248,19 @@ def as_classes(examples: Examples) -> Examples:
     sets, seen.labels = np.unique(examples.labels, axis=0, return_inverse=True)
     seen.labels = seen.labels.reshape(-1).astype(np.int64)
     seen.classes = tuple(name or "no label" for name in target_names(sets, examples.classes, examples.task))
+    return seen
+
+
+def without_labels(examples: Examples) -> Examples:
+    """Returns the same examples, all of one class without a name.
+
+    >>> without_labels(ArrayExamples(np.zeros((2, 3)), ["cat", "dog"])).classes
+    ('',)
+    """
+    if isinstance(examples, SomeExamples):
+        return examples.without_labels()
+    seen = copy.copy(examples)
+    seen.classes, seen.task, seen.labels = ("",), "classification", np.zeros(len(examples), np.int64)
     return seen
 
 

@@ -1,4 +1,7 @@
-"""Lists the pictures of a folder with one sub-folder per class, or with train, validation and test folders of such."""
+"""Lists the pictures of a folder with one sub-folder per class, or with train, validation and test folders of such.
+
+Without labels, pictures may lie anywhere below it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ _EXPECTED = (
 _LOOKED_AT = 10_000
 
 
-def list_folder(name: str, folder: str, *, follow_links: bool = False, group_by: str | None = None) -> Listing:
+def list_folder(
+    name: str, folder: str, *, follow_links: bool = False, group_by: str | None = None, unlabelled: bool = False
+) -> Listing:
     """Returns the files of an image folder with their classes.
 
     Args:
@@ -31,6 +36,8 @@ def list_folder(name: str, folder: str, *, follow_links: bool = False, group_by:
         follow_links: Whether symbolic links are followed.
         group_by: A regular expression that is searched in each path relative to the folder (parts between slashes);
             its first group, or else all that matched, names the group. A file without a match is in no group.
+        unlabelled: Whether all files below the folder are taken, as of one class without a name. Where all pictures
+            lie in folders called train, val or test, these are parts all the same.
 
     Raises:
         DataError: There are no pictures in it, or none in class folders.
@@ -39,16 +46,19 @@ def list_folder(name: str, folder: str, *, follow_links: bool = False, group_by:
     pattern = _compiled(group_by)
     links: list[str] = []
     found = list(files_under(folder, follow_links=follow_links, links=links))
-    depth = 2 if _has_parts(name, [each.path for each in found if each.status]) else 1
+    paths = [each.path for each in found if each.status]
+    depth = _depth_of_parts(paths) if unlabelled else 2 if _has_parts(name, paths) else 1
     listing = Listing(name, str(Path(folder).absolute()), links=links)
     for each in found:
-        _enter(listing, each, depth, pattern)
+        _enter(listing, each, depth, pattern, unlabelled=unlabelled)
     if not listing.paths:
         raise DataError(_nothing_found(folder, found, follow_links))
     if group_by is not None:
         pictures = [row for row, path in enumerate(listing.paths) if claims(path)] or range(len(listing.paths))
         groups = [listing.groups[row] for row in pictures]
         refuse_useless_groups(groups, group_by, "paths", listing.paths[pictures[0]])
+    if unlabelled:
+        return listing
     with_pictures = set(listing.labels)
     listing.empty = sorted(_class_folders(folder, depth, follow_links) - with_pictures)
     return listing
@@ -96,13 +106,23 @@ def _has_parts(name: str, paths: Sequence[str]) -> bool:
     return True
 
 
-def _enter(listing: Listing, found: FoundFile, depth: int, pattern: re.Pattern[str] | None) -> None:
-    """Enters a file into the list, or into what cannot be used."""
+def _depth_of_parts(paths: Sequence[str]) -> int:
+    """Returns 1 where the folders at the top are parts with all pictures in them, and else 0."""
+    pictures = [path.split("/") for path in paths if claims(path)]
+    are_parts = pictures and all(len(parts) > 1 and parts[0].lower() in PARTS for parts in pictures)
+    return 1 if are_parts and any(PARTS[parts[0].lower()] == 0 for parts in pictures) else 0
+
+
+def _enter(
+    listing: Listing, found: FoundFile, depth: int, pattern: re.Pattern[str] | None, *, unlabelled: bool = False
+) -> None:
+    """Enters a file into the list, or into what cannot be used. With parts, `depth` is 2, or 1 without labels."""
     if found.status is None:
         listing.bad.append(BadFile(found.path, found.fault or ""))
         return
     parts = found.path.split("/")
-    if depth == 2 and parts[0].lower() not in PARTS:
+    has_parts = depth == (1 if unlabelled else 2)
+    if has_parts and parts[0].lower() not in PARTS:
         listing.others += 1
         return  # notes beside the parts; with pictures in them it would be a class
     if len(parts) <= depth:
@@ -113,8 +133,8 @@ def _enter(listing: Listing, found: FoundFile, depth: int, pattern: re.Pattern[s
         return
     listing.paths.append(found.path)
     listing.statuses.append(found.status)
-    listing.labels.append(parts[depth - 1])
-    if depth == 2:
+    listing.labels.append("" if unlabelled else parts[depth - 1])
+    if has_parts:
         listing.parts.append(PARTS[parts[0].lower()])
     if pattern:
         match = pattern.search(found.path)

@@ -34,6 +34,7 @@ class NpzExamples:
         name: What the user called it.
         group_by: The array that says what belongs together; for `x_test` the one with `_test` after its name.
         task: What `y` holds.
+        unlabelled: `y` is not looked at, and need not be there.
 
     Raises:
         DataError: It lacks an array, they do not fit, or it is damaged.
@@ -44,19 +45,31 @@ class NpzExamples:
     paths: Sequence[str] | None = None
     opened: dict[str, Any] | None = None
 
-    def __init__(self, path: Path, name: str, group_by: str | None = None, task: Task = "classification") -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        group_by: str | None = None,
+        task: Task = "classification",
+        *,
+        unlabelled: bool = False,
+    ) -> None:
         self._path, self.name, self.task = path, name, task
         self._status = _looks(path)
         arrays = _Arrays(NpzFile(path), path)
         self._x = [arrays.pictures(suffix) for suffix in arrays.suffixes]
-        labels = [arrays.labels(suffix, len(x)) for suffix, x in zip(arrays.suffixes, self._x, strict=True)]
         if len({(x.shape[1:], x.dtype) for x in self._x}) > 1:
             raise DataError(
                 f"{path}: expected examples of one shape and kind; got "
                 + " and ".join(f"{x.dtype} {list(x.shape[1:])}" for x in self._x)
                 + "."
             )
-        self.classes, self.labels = number_targets(np.concatenate(labels), task, None)
+        self.classes: tuple[str, ...] = ("",)
+        if unlabelled:
+            self.labels: NDArray[Any] = np.zeros(sum(len(x) for x in self._x), np.int64)
+        else:
+            labels = [arrays.labels(suffix, len(x)) for suffix, x in zip(arrays.suffixes, self._x, strict=True)]
+            self.classes, self.labels = number_targets(np.concatenate(labels), task, None)
         self.ids = np.concatenate([row_ids(x) for x in self._x])
         self.shape: tuple[int | None, ...] = tuple(self._x[0].shape[1:])
         self.decoding: dict[str, Any] = {}

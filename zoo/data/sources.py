@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zoo.data.bad_files import BadFilePolicy
-from zoo.data.examples import ArrayExamples, Examples
+from zoo.data.examples import ArrayExamples, Examples, without_labels
 from zoo.data.targets import TASKS, Task
 from zoo.errors import DataError, NotFoundError, UsageError, nearest_names
 
@@ -32,6 +32,7 @@ def open_data(
     follow_links: bool = False,
     near_duplicates: bool = True,
     task: Task | None = None,
+    unlabelled: bool = False,
     progress: Progress | None = None,
 ) -> Examples:
     """Returns the examples that `spec` names.
@@ -56,6 +57,9 @@ def open_data(
         task: What the labels are. `classification`: each example has one class. `multilabel`: it has any of several
             labels, `a|b` in a table, or `y` of 0 and 1, [n, labels]. `regression`: numbers. None: classes, but several
             labels where a table has a `|` in any.
+        unlabelled: Labels are not looked at, and need not be there: all examples are of one class without a name. A
+            folder is then taken with all pictures in it and below it, a table needs only `path`, an `.npz` file only
+            `x`.
         progress: Told of the files that are looked at.
 
     Raises:
@@ -67,27 +71,33 @@ def open_data(
     >>> examples = open_data("digits:5-9")
     >>> len(examples), examples.classes, examples.shape
     (896, ('5', '6', '7', '8', '9'), (8, 8, 1))
+    >>> open_data("digits", unlabelled=True).classes
+    ('',)
     """
     policy = BadFilePolicy(bad_files, max_bad)
-    _check_options(min_side, frames, task)
+    _check_options(min_side, frames, task, unlabelled=unlabelled)
     if isinstance(spec, str | bytes | os.PathLike):
         name = os.fsdecode(spec)
         options = {
             "bad_files": bad_files, "max_bad": max_bad, "min_side": min_side, "frames": frames, "group_by": group_by,
             "follow_links": follow_links, "near_duplicates": near_duplicates, "task": task,
+            "unlabelled": unlabelled,
         }  # fmt: skip
         examples: Any = _named(name, policy, options, progress, is_text=isinstance(spec, str))
         examples.opened = {"spec": name, "options": options}
         return examples  # type: ignore[no-any-return]
     if hasattr(spec, "read") and hasattr(spec, "ids"):
         _refuse_grouping(group_by, "examples that are open already")
-        return spec  # type: ignore[no-any-return]
+        return without_labels(spec) if unlabelled else spec
     _refuse_grouping(group_by, "arrays")
     if isinstance(spec, tuple):
         if len(spec) != 2:
             raise DataError(f"Expected a pair of arrays (x, y); got {len(spec)} of them.")
+        if unlabelled:
+            return without_labels(ArrayExamples(spec[0]))
         return ArrayExamples(*spec, task=task or "classification")
-    return ArrayExamples(spec)
+    examples = ArrayExamples(spec)
+    return without_labels(examples) if unlabelled else examples
 
 
 def _named(
@@ -98,18 +108,21 @@ def _named(
     if is_text and (name == "digits" or name.startswith("digits:")):
         _refuse_grouping(group_by, name)
         _refuse_task(task, name)
-        return _digits(name, name.partition(":")[2])
+        digits = _digits(name, name.partition(":")[2])
+        return without_labels(digits) if options["unlabelled"] else digits
     path = _existing(name)
     if path.suffix.lower() == ".npz" and not path.is_dir():
         from zoo.data.npz_examples import NpzExamples
 
-        return NpzExamples(path, name, group_by, task or "classification")
+        return NpzExamples(path, name, group_by, task or "classification", unlabelled=options["unlabelled"])
     return _pictures(name, path, policy, options, progress)
 
 
-def _check_options(min_side: int, frames: str, task: str | None) -> None:
+def _check_options(min_side: int, frames: str, task: str | None, *, unlabelled: bool) -> None:
     if task is not None and task not in TASKS:
         raise UsageError(f"Expected a task of {', '.join(TASKS)}; got {task!r}.")
+    if unlabelled and task not in (None, "classification"):
+        raise UsageError(f"Unlabelled data has no labels, and so no task; got task={task!r}.")
     if min_side < 1:
         raise UsageError(f"Expected a shortest side of 1 pixel or more; got min_side={min_side}.")
     if frames not in ("first", "error"):
@@ -158,12 +171,12 @@ def _pictures(
     from zoo.data.pictures import PictureRules, open_listing
     from zoo.data.table import list_table
 
-    group_by, follow_links = options["group_by"], options["follow_links"]
+    group_by, follow_links, unlabelled = options["group_by"], options["follow_links"], options["unlabelled"]
     if path.is_dir():
         _refuse_task(options["task"], f"The folder {name}")
-        listing = list_folder(name, str(path), follow_links=follow_links, group_by=group_by)
+        listing = list_folder(name, str(path), follow_links=follow_links, group_by=group_by, unlabelled=unlabelled)
     elif path.suffix.lower() in _TABLES:
-        listing = list_table(name, path, group_by=group_by, task=options["task"])
+        listing = list_table(name, path, group_by=group_by, task=options["task"], unlabelled=unlabelled)
     else:
         raise DataError(f"Expected a folder of pictures, a .csv or an .npz file; got {path}.")
     rules = PictureRules(

@@ -30,7 +30,9 @@ Row = tuple[int, list[str]]
 """The number of a row's first line, from 1, and its fields."""
 
 
-def list_table(name: str, path: Path, *, group_by: str | None = None, task: Task | None = None) -> Listing:
+def list_table(
+    name: str, path: Path, *, group_by: str | None = None, task: Task | None = None, unlabelled: bool = False
+) -> Listing:
     """Returns the files that a table names, with their classes.
 
     Paths are relative to the table's folder; whole ones, and links, are followed: it is the user's own table.
@@ -41,6 +43,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None, task: Task
         path: The table.
         group_by: The column whose values name groups; an empty value: no group.
         task: What the labels are; None: several for each file where `|` stands in any of them, or else classes.
+        unlabelled: Whether labels are not looked at; there need be none.
 
     Raises:
         DataError: It is no such table; the message names the line.
@@ -48,7 +51,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None, task: Task
     """
     rows = _rows(path)
     _, header = next(rows, (1, []))
-    columns = _columns(path, header, group_by)
+    columns = _columns(path, header, group_by, unlabelled=unlabelled)
     listing = Listing(name, str(path.parent.absolute()))
     seen: dict[tuple[str, ...], int] = {}
     classes: set[str] = set()
@@ -61,7 +64,7 @@ def list_table(name: str, path: Path, *, group_by: str | None = None, task: Task
                 "A field with a comma in it stands in double quotes."
             )
         values = ["" if column is None else fields[column] for column in columns]
-        _check(path, line, values, classes, task)
+        _check(path, line, values, classes, task, unlabelled=unlabelled)
         repeated += tuple(values) in seen
         if seen.setdefault(tuple(values), line) == line:
             _enter(listing, line, values, len(columns) > 3, missing)
@@ -114,10 +117,10 @@ def _text(path: Path) -> str:
     return text
 
 
-def _columns(path: Path, header: Sequence[str], group_by: str | None) -> list[int | None]:
+def _columns(path: Path, header: Sequence[str], group_by: str | None, *, unlabelled: bool = False) -> list[int | None]:
     """Returns the numbers of the columns path, label, split (None: there is none) and the group's, if asked for."""
     names = [name.strip().lower() for name in header]
-    for wanted in ("path", "label"):
+    for wanted in ("path",) if unlabelled else ("path", "label"):
         if wanted not in names:
             raise DataError(
                 f"{path}, line 1: expected columns path,label (and split, if you like); no column {wanted!r} among "
@@ -128,6 +131,7 @@ def _columns(path: Path, header: Sequence[str], group_by: str | None) -> list[in
     if twice:
         raise DataError(f"{path}, line 1: expected one column {twice[0]!r}; got {names.count(twice[0])}.")
     found = [names.index(name) if name in names else None for name in ("path", "label", "split")]
+    found[1] = None if unlabelled else found[1]
     if group_by is not None:
         exact = [name.strip() for name in header]
         if group_by not in exact:
@@ -139,12 +143,14 @@ def _columns(path: Path, header: Sequence[str], group_by: str | None) -> list[in
     return found
 
 
-def _check(path: Path, line: int, values: list[str], classes: set[str], task: Task | None) -> None:
+def _check(
+    path: Path, line: int, values: list[str], classes: set[str], task: Task | None, *, unlabelled: bool = False
+) -> None:
     """Brings a row's label and split into one form, and refuses what cannot be."""
     values[1] = values[1].strip()
     values[2] = values[2].strip().lower()
     for what, value in (("path", values[0]), ("label", values[1])):
-        if not value.strip() and not (what == "label" and task == "multilabel"):
+        if not value.strip() and not (what == "label" and (task == "multilabel" or unlabelled)):
             way = " If it has none of several labels, say so: --task multilabel." if what == "label" else ""
             raise DataError(f"{path}, line {line}: the {what} is empty.{way}")
     if values[2] and values[2] not in PARTS:

@@ -1,0 +1,178 @@
+"""Auxiliary tasks whose labels come for free: a net learns to tell good examples from corrupted ones.
+
+It is a classifier of what was done to an example, or gives scores: a good example is to be a margin above a bad one.
+What is done, and where that comes from, see `zoo.pretraining.versions`; the losses, `zoo.pretraining.losses`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data import Examples, Split
+from zoo.errors import UsageError
+from zoo.features import FeatureCache
+from zoo.pretraining.losses import VersionsObjective
+from zoo.pretraining.networks import Network, Shape, refuse_layers
+from zoo.pretraining.steps import Checkpoints, Inputs, Learned, checkpoint_of, filter_pictures, inputs_of
+from zoo.pretraining.versions import (
+    Exchanged,
+    Rotated,
+    Shuffled,
+    Versions,
+    refuse_exchange,
+    refuse_patches,
+    refuse_rotation,
+)
+from zoo.progress import Progress
+from zoo.registry import InputSpec
+from zoo.training import FitSettings, fit
+
+AuxiliaryTask = Literal["rotated", "shuffled", "exchanged"]
+AuxiliaryLoss = Literal["classification", "margin"]
+AUXILIARY_TASKS: tuple[AuxiliaryTask, ...] = get_args(AuxiliaryTask)
+AUXILIARY_LOSSES: tuple[AuxiliaryLoss, ...] = get_args(AuxiliaryLoss)
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class AuxiliarySettings:
+    """What is done to examples, and how a net learns to see it.
+
+    Attributes:
+        units: Widths of dense layers, from below.
+        conv: Filters of 3x3 convolutions, each followed by max pooling; they lie below the dense layers.
+        activation: Of the layers.
+        task: What is done: pictures `rotated` by 90, 180 and 270 degrees; their patches `shuffled`; values of rows
+            `exchanged` with other examples. None: `rotated` for square pictures, `shuffled` for others, `exchanged`
+            for rows.
+        loss: `classification`: the net says which of these an example is (of four rotations, or good or bad);
+            `margin`: it gives scores, and that of the good example is to be above that of each bad one.
+        margin: By how much, of `margin`.
+        patches: How many in a row, and in a column, are shuffled.
+        share: Of the columns that have values exchanged, above 0 to 1.
+        fit: How it is trained.
+
+    Raises:
+        UsageError: A value that cannot be.
+    """
+
+    units: tuple[int, ...] = ()
+    conv: tuple[int, ...] = ()
+    activation: str = "relu"
+    task: AuxiliaryTask | None = None
+    loss: AuxiliaryLoss = "classification"
+    margin: float = 1.0
+    patches: int = 2
+    share: float = 0.3
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        refuse_layers(self.units, self.conv, self.activation)
+        if self.task is not None and self.task not in AUXILIARY_TASKS:
+            raise UsageError(f"Expected a task of {', '.join(AUXILIARY_TASKS)}; got {self.task!r}.")
+        if self.loss not in AUXILIARY_LOSSES:
+            raise UsageError(f"Expected a loss of {', '.join(AUXILIARY_LOSSES)}; got {self.loss!r}.")
+        if not 0 < self.margin < math.inf:
+            raise UsageError(f"Expected a margin above 0; got {self.margin}.")
+        if self.patches < 2:
+            raise UsageError(f"Expected at least 2 patches in a row; got {self.patches}.")
+        if not 0 < self.share <= 1:
+            raise UsageError(f"Expected a share of columns above 0, at most 1; got share={self.share}.")
+
+    def versions(self, shape: Shape) -> Versions:
+        """Returns what makes the versions of examples of a shape.
+
+        Raises:
+            UsageError: The task does not suit them.
+        """
+        is_square = len(shape) == 3 and shape[0] == shape[1]
+        task = self.task or ("exchanged" if len(shape) == 1 else "rotated" if is_square else "shuffled")
+        if task == "rotated":
+            refuse_rotation(shape)
+            return Rotated(self.fit.seed)
+        if task == "shuffled":
+            refuse_patches(shape, self.patches)
+            return Shuffled(self.patches, self.fit.seed)
+        refuse_exchange(shape)
+        return Exchanged(self.share, self.fit.seed)
+
+
+def pretrain_auxiliary(
+    examples: Examples,
+    split: Split,
+    spec: InputSpec | None,
+    settings: AuxiliarySettings,
+    *,
+    cache: FeatureCache | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress: Progress | None = None,
+) -> Learned:
+    """Returns a net that tells good examples from corrupted ones: each layer a unit, and the task's own the last.
+
+    That gives the probability of each version, the good one first; or a score. Rows of numbers that are not all within
+    0..1 are standardized first, inside the model.
+
+    Args:
+        examples: Labelled or not; labels are not looked at.
+        split: Its training examples are learned from, those of validation say when to stop, those of test are left.
+        spec: What the examples become; None: they are rows of numbers.
+        settings: How.
+        cache: Not used: no layer is frozen.
+        checkpoints: Where the checkpoint of the phase `task` is to be; None: nowhere.
+        progress: Told about epochs.
+
+    Raises:
+        UsageError: A task or layers that do not suit the examples.
+        DataError: Examples that cannot be used.
+        TrainingError: The loss is not finite, or memory ran out.
+        DiskError: A checkpoint cannot be written.
+
+    >>> from zoo.data import open_data, split_of
+    >>> from zoo.pretraining.steps import picture_spec
+    >>> digits = open_data("digits")
+    >>> settings = AuxiliarySettings(units=(32, 16), fit=FitSettings(epochs=2))
+    >>> learned = pretrain_auxiliary(digits, split_of(digits), picture_spec(digits.shape), settings)
+    >>> from zoo.surgery import split_units
+    >>> [unit.name for unit in split_units(learned.model)], learned.model.output_shape
+    (['layer1', 'layer2', 'task'], (None, 4))
+    """
+    inputs = inputs_of(examples, split, spec)
+    versions = settings.versions(inputs.shape)
+    ranks = settings.loss == "margin"
+    network = Network(
+        inputs, settings.units, settings.conv, settings.activation,
+        outputs=1 if ranks else versions.count, name="task",
+        last=[] if ranks else [keras.layers.Softmax(name="task_probabilities")], seed=settings.fit.seed,
+    )  # fmt: skip
+    source = keras.Input(inputs.shape)
+    history = fit(
+        keras.Model(source, network.of_each(versions(source))),
+        inputs.part(inputs.train), inputs.part(inputs.validation), settings.fit, progress,
+        objective=VersionsObjective(settings.margin if ranks else None), checkpoint=checkpoint_of(checkpoints, "task"),
+    )  # fmt: skip
+    best = history.best
+    figures = {
+        "accuracy": best.score if best.val_score is None else best.val_score,
+        "chance": 0.5 if ranks else 1 / versions.count,
+        "loss": best.loss if best.val_loss is None else best.val_loss,
+    }
+    return Learned(network.model, history, figures, _pictures(network, versions, inputs))
+
+
+def _pictures(network: Network, versions: Versions, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Returns some examples, one corrupted version of each, and the lowest filters; nothing where they are rows."""
+    found: dict[str, NDArray[np.float32]] = {}
+    filters = filter_pictures(network.kernel, inputs.shape)
+    if filters is not None:
+        found["filters"] = filters
+    if len(inputs.shape) == 3 and inputs.shape[2] in (1, 3):
+        x = inputs.array(inputs.judged[:_SHOWN])
+        found |= {"examples": x, "corrupted": np.asarray(versions(x))[:, 1]}
+    return {name: np.clip(each, 0, 1) for name, each in found.items()}
