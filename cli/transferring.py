@@ -245,7 +245,7 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
                      f"{record['training']['stopped']}"),
         ("in all", _time_text(record["timings"], seconds)),
         ("report", str(run.report)),
-        ("predict", f"zoo predict {run.path} PICTURE..."),
+        ("predict", f"zoo predict {run.path} {'TEXTS.txt' if record['input']['decoded'] == 'text' else 'PICTURE...'}"),
     ]  # fmt: skip
     show_pairs(pairs)
 

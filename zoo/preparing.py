@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_of
 from zoo.data.checking import data_warnings
+from zoo.data.examples import are_texts
 from zoo.data.preprocessing import preprocessed_shape
 from zoo.errors import CutError, DataError, UsageError
 from zoo.garbage import without_collection
@@ -25,7 +26,7 @@ from zoo.registry import InputSpec
 from zoo.reusing import Reused, reused_by_name, reused_in_memory
 from zoo.runs.job import Job, Settings
 from zoo.runs.saving import refuse_unsavable
-from zoo.surgery import Surgery
+from zoo.surgery import Surgery, refuse_to_train_opaque
 from zoo.training import FitSettings, Loss, Optimizer, Schedule, Unfreeze
 
 
@@ -81,7 +82,7 @@ def prepare(
     spec = reused.origin.spec
     examples = examples.seen_by(spec)
     refuse_unsavable(surgery)
-    _refuse_impossible_phases(surgery, settings)
+    _refuse_impossible_phases(surgery, settings, examples)
     _check_range(examples, spec)
     seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
     if (surgery.trunk is None or unfreeze.units == surgery.freeze) and None in seen:
@@ -135,13 +136,16 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
 
 
-def _refuse_impossible_phases(surgery: Surgery, settings: Settings) -> None:
+def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Examples) -> None:
+    if settings.views and are_texts(examples):
+        raise UsageError("Expected no --views: they are versions of pictures, and these are texts.")
     if settings.views and surgery.trunk is None:
         raise UsageError("Expected --views with frozen units, whose features they are; nothing is frozen: --freeze 1.")
     if settings.unfreeze.units > surgery.freeze:
         raise CutError(
             f"Expected to unfreeze at most the {surgery.freeze} units that are frozen; got {settings.unfreeze.units}."
         )
+    refuse_to_train_opaque(surgery.units, surgery.reuse, surgery.freeze - settings.unfreeze.units)
     if settings.views and settings.unfreeze.units == surgery.freeze > 0:
         raise UsageError(
             "Expected --views with units that stay frozen, whose features they are; none does. Nearest: --unfreeze "

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from zoo.data import Examples
+from zoo.data.examples import are_texts
 from zoo.data.preprocessing import refuse_unknown
 from zoo.errors import IntegrityError, UsageError
 from zoo.loading import bare_net, headless_layers, load_artifact, load_what_is_here, nonfinite_layers
@@ -67,7 +68,7 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Exam
 
 def _are_pictures(examples: Examples) -> bool:
     if examples.paths is not None:
-        return True
+        return not are_texts(examples)
     return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
 
 
@@ -104,7 +105,7 @@ def reused_by_name(
         refuse_unknown(entry.input)  # before anything large is fetched for what cannot be
     digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
     origin = Origin(entry.name, entry.source, digests, entry.input)
-    net = bare_net(entry)
+    net = None if entry.source in ("slim", "tfhub") else bare_net(entry)  # only their files tell what they are
     if net is None:
         model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)

@@ -87,7 +87,7 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
 def _told_by(run: Run, spec: InputSpec | None, shape: tuple[int | None, ...]) -> OfRun:
     record = run.record
     count = record["metrics"]["test"]["count"]
-    if spec is None and record["input"]["decoded"] is not None:
+    if spec is None and record["input"]["decoded"] in ("gray", "RGB"):
         spec = chosen_input((shape[0], shape[1], shape[2] or 0), "none")  # as they were: 0..255
     return OfRun(
         summary=f"{record['model']} for {record['data']}: {run.score_name} {run.score:.4g} on {count} test examples",

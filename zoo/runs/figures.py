@@ -63,6 +63,12 @@ def task_of(record: Mapping[str, Any]) -> str:
     return str(record.get("task", "classification"))
 
 
+def noun_of(record: Mapping[str, Any]) -> str:
+    """Returns what an example of the run is: a `picture`, a `text` or a `row`."""
+    decoded = record["input"]["decoded"]
+    return "text" if decoded == "text" else "picture" if decoded else "row"
+
+
 def score_of(test: Mapping[str, Any], task: str, baselines: Mapping[str, Any]) -> Score:
     """Returns the main figure of test figures.
 
