@@ -567,6 +567,7 @@ class TestPictureFolders:
         with pytest.raises(UsageError, match="--views"):
             zoo.transfer(data=folder, freeze=0, views=1)
 
+    @pytest.mark.slow
     def test_another_engine_gives_the_same_model(self, folder: Path, tmp_path: Path) -> None:
         plain = zoo.transfer(data=folder, **QUICK)
         other = zoo.transfer(data=folder, engine="onnxruntime", home=tmp_path / "other", **QUICK)
