@@ -12,11 +12,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo.adding.from_run import LABELS, of_run, refuse_told_twice, run_among
+from zoo.adding.from_run import of_run, refuse_told_twice, run_among
 from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
+from zoo.data.seen import FACTS
 from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
@@ -140,7 +141,7 @@ def _added(
 
 def _twins(entry: Entry, own: Mapping[str, Entry]) -> list[str]:
     """Returns what there is to say where models that were added before have files of the same bytes."""
-    mine = _digests([file for file in entry.files if file.name != LABELS])
+    mine = _digests([file for file in entry.files if file.name != FACTS])
     twins = [name for name, other in own.items() if name != entry.name and mine & _digests(other.files)]
     return [f"It shares its file with {', '.join(twins)}: the store keeps the same bytes once."] if twins else []
 

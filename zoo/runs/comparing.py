@@ -106,7 +106,7 @@ def compare(run: str | Path | Run, other: str | Path | Run) -> Comparison:
     one, two = (each if isinstance(each, Run) else open_run(each) for each in (run, other))
     _refuse_unlike(one, two)
     ours, theirs = read_predictions(one), read_predictions(two)
-    common = sorted(ours.keys() & theirs.keys())
+    common = sorted(key for key in ours.keys() & theirs.keys() if not key[1])  # of copies one tells all
     keys = [key for key in common if ours[key].label == theirs[key].label]
     if not keys:
         raise DataError(_nothing_common(one, two, len(ours), len(theirs), len(common)))
