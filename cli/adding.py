@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HELP = "How pictures become numbers: {}; or a model that wants the same, such as vgg16."
 
 
-class _Input(click.ParamType):
+class _Input(click.ParamType[Any]):
     """A size, as in 224x224x3, or the name of a tensor, as in X:0."""
 
     name = "input"

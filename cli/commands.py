@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from zoo.cli.describing import entry_json, entry_pairs, entry_row, shape_text
+from zoo.cli.describing import SCORE_NAMES, entry_json, entry_pairs, entry_row, score_text, shape_text
 from zoo.cli.options import Count, as_json
 from zoo.cli.output import number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
@@ -141,8 +141,8 @@ def runs(folder: str, as_json: bool) -> None:
         ["run", "model", "data", "reuse", "freeze", "examples", "test", "", "made"],
         [
             [str(run.path), run.record["model"], run.record["data"], str(run.record["reuse"]),
-             str(run.record["freeze"]), number(run.record["examples"]["train"]), f"{run.score:.4f}",
-             {"f1": "F1", "mae": "error"}.get(run.score_name, run.score_name),
+             str(run.record["freeze"]), number(run.record["examples"]["train"]), score_text(run.score, run.score_name),
+             SCORE_NAMES[run.score_name],
              local_time(run.record["created"])]
             for run in found
         ],

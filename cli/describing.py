@@ -25,6 +25,20 @@ def shape_text(shape: Sequence[int | None]) -> str:
     return "x".join("?" if each is None else str(each) for each in shape)
 
 
+def score_text(value: float, name: str) -> str:
+    """Returns a figure: a share with four places, an error (`mae`) with four digits wherever its point is."""
+    return f"{value:.4g}" if name == "mae" else f"{value:.4f}"
+
+
+def interval_text(interval: Sequence[float | None], name: str) -> str:
+    """Returns an interval of 95 %; nothing where it is not known."""
+    low, high = interval
+    if low is None or high is None:
+        return ""
+    say = f"{{:{'.4g' if name == 'mae' else '.3f'}}}".format
+    return f"95 % interval {say(low)} to {say(high)}"
+
+
 def entry_json(entry: Entry) -> dict[str, Any]:
     """Returns what machines are told about an entry: what the registry says, and what follows from it."""
     return {**entry.to_json(), "can": list(entry.can), "top1": entry.top1, "bytes": entry.bytes}

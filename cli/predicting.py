@@ -212,14 +212,15 @@ class _Writer:
     def _csv(self, each: Prediction) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        more = range(2, self._top_k + 1)
+        most = min(self._top_k, len(self._run.classes))
+        numbers = range(2 if self._run.task == "classification" else 1, most + 1)
         if self._run.task == "regression":
             header, cells = ["file", *self._run.classes], [each.file, *(f"{value:.7g}" for value in each.values)]
         else:
             header = ["file", "label", "probability"]
             cells = [each.file, each.label, f"{each.probability:.6g}"]
-            header += [f"{name}_{number}" for number in more for name in ("label", "probability")]
-            cells += [cell for name, value in each.top[1:] for cell in (name, f"{value:.6g}")]
+            header += [f"{name}_{number}" for number in numbers for name in ("label", "probability")]
+            cells += [cell for name, value in self._others(each) for cell in (name, f"{value:.6g}")]
         if not self.count:
             writer.writerow(header)
         writer.writerow(cells)
@@ -233,9 +234,12 @@ class _Writer:
         )
         certain = "" if each.probability is None else f"{each.probability:.4f}"
         lines.append(self._line(each.label or "(none)", certain, each.file))
-        others = each.top[1:] if self._run.task == "classification" else each.top
-        lines += [self._line(f"  {name}", f"{value:.4f}", "") for name, value in others]
+        lines += [self._line(f"  {name}", f"{value:.4f}", "") for name, value in self._others(each)]
         return "".join(f"{line.rstrip()}\n" for line in lines)
+
+    def _others(self, each: Prediction) -> tuple[tuple[str, float], ...]:
+        """Returns what the most probable classes are beside the label; of several labels, all of those."""
+        return each.top[1:] if self._run.task == "classification" else each.top
 
     def _line(self, label: str, certain: str, file: str) -> str:
         shown = plain(label)

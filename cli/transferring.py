@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from zoo.cli.describing import SCORE_NAMES, shape_text
+from zoo.cli.describing import SCORE_NAMES, interval_text, score_text, shape_text
 from zoo.cli.options import (
     DATA_OPTIONS,
     OPTIMIZERS,
@@ -172,6 +172,10 @@ def transfer(
     began = time.perf_counter()
     about_data = {key: options.pop(key) for key in DATA_OPTIONS}
     if resumed is not None:
+        if only_plan:
+            raise UsageError(
+                "--plan tells of a new run; what --resume RUN would do is decided. Leave one of them away."
+            )
         with quiet_tensorflow(), Bar() as bar:
             run = zoo.resume(resumed, force=force, progress=bar, **_changes(context, options))
         show_json(run.record) if as_json else _show_run(run, time.perf_counter() - began)
@@ -230,6 +234,9 @@ def _changes(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in arguments.items() if given & parts.get(name, {name})}
 
 
+_EXAMPLES = {"gray": "PICTURE...", "RGB": "PICTURE...", "text": "TEXTS.txt"}
+
+
 def _show_run(run: zoo.Run, seconds: float) -> None:
     record = run.record
     reused = f"{record['reuse']} of {len(record['units'])} units reused, {record['freeze']} frozen"
@@ -237,7 +244,7 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
     for warning in record["warnings"]:
         say(f"Warning: {warning}")
     if record["search"]:
-        _show_search(record["search"])
+        _show_search(record["search"], record["metrics"]["test"]["score_name"])
     pairs += _test_pairs(record)
     pairs += [
         ("features", _features_text(record) if record["freeze"] else "none: nothing is frozen"),
@@ -245,35 +252,34 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
                      f"{record['training']['stopped']}"),
         ("in all", _time_text(record["timings"], seconds)),
         ("report", str(run.report)),
-        ("predict", f"zoo predict {run.path} {'TEXTS.txt' if record['input']['decoded'] == 'text' else 'PICTURE...'}"),
+        ("predict", f"zoo predict {run.path} {_EXAMPLES.get(record['input']['decoded'], 'ROWS.npy')}"),
     ]  # fmt: skip
     show_pairs(pairs)
 
 
 def _test_pairs(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the figures of the test examples, and what they are to be compared with."""
-    test, name = record["metrics"]["test"], SCORE_NAMES[record["metrics"]["test"]["score_name"]]
-    low, high = test[f"{test['score_name']}_interval"]
-    pairs = [
-        (f"test {name}", f"{test['score']:.4f}  ({test['count']} examples; 95 % interval {low:.3f} to {high:.3f})")
-    ]
+    test = record["metrics"]["test"]
+    name = test["score_name"]
+    of = "; ".join(filter(None, [counted(test["count"], "example"), interval_text(test[f"{name}_interval"], name)]))
+    pairs = [(f"test {SCORE_NAMES[name]}", f"{score_text(test['score'], name)}  ({of})")]
     words = {
         "majority": "always the most frequent class",
         "guess": "always the same",
         "nearest_neighbor": "nearest neighbours on the features",
     }
-    told = [f"{value:.4f} {words[key]}" for key, value in record["metrics"]["baselines"].items()]
+    told = [f"{score_text(value, name)} {words[key]}" for key, value in record["metrics"]["baselines"].items()]
     pairs.append(("without training", ", ".join(told)))
     if record["scratch"]:
-        scratch = record["scratch"]["metrics"]["test"]["score"]
-        pairs.append(("from scratch", f"{scratch:.4f}  (same shape, random weights, same examples)"))
+        scratch = score_text(record["scratch"]["metrics"]["test"]["score"], name)
+        pairs.append(("from scratch", f"{scratch}  (same shape, random weights, same examples)"))
     return pairs
 
 
-def _show_search(search: Mapping[str, Any]) -> None:
+def _show_search(search: Mapping[str, Any], score: str) -> None:
     rows = [
         [str(each["reuse"]), str(each["freeze"]), " ".join(map(str, each["hidden"])) or "none", each["kind"],
-         f"{each['score']:.4f}", f"{each['loss']:.4f}", str(each["epochs"] or ""), f"{each['seconds']:.1f}",
+         score_text(each["score"], score), f"{each['loss']:.4g}", str(each["epochs"] or ""), f"{each['seconds']:.1f}",
          "chosen" if each["chosen"] else ""]
         for each in search["trials"]
     ]  # fmt: skip
@@ -282,6 +288,10 @@ def _show_search(search: Mapping[str, Any]) -> None:
         rows,
         right={"reuse", "freeze", "validation", "loss", "epochs", "seconds"},
     )
+    if search["stopped"] == "the time was over":
+        say("The time for the search was over before all that looked promising was tried: more may do better.")
+    for each in search["failed"]:
+        say(f"Could not be trained: {each}")
 
 
 def _features_text(record: Mapping[str, Any]) -> str:
@@ -300,8 +310,14 @@ def _time_text(timings: Mapping[str, float], seconds: float) -> str:
 
 def _show_plan(plan: Any) -> None:
     parts = ", ".join(f"{count} {name}" for name, count in plan.examples.items())
+    most = "at most " if plan.search else ""
     pairs = [
-        ("model", f"{plan.model}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen"),
+        ("model", f"{plan.model}: {most}{plan.reuse} of {plan.units} units reused, {most}{plan.freeze} frozen"),
+        *(
+            [("search", "what of these is best, by a few trainings; --max-trials and --max-seconds limit it")]
+            if plan.search
+            else []
+        ),
         ("to fetch", ", ".join(plan.fetch) or "nothing"),
         ("parameters", ", ".join(f"{number(count)} {state}" for state, count in plan.parameters.items())),
         ("data", f"{plan.data}: {parts}"),

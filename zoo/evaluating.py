@@ -19,11 +19,10 @@ from zoo.data.reading import Reader
 from zoo.data.targets import Task
 from zoo.errors import DataError, UsageError
 from zoo.progress import Progress, Silent
-from zoo.runs.comparing import kept_file
+from zoo.runs.judging import judged, refuse_infinite
 from zoo.runs.parts import net_of, recorded_spec
 from zoo.runs.run import Run, open_run
 from zoo.training import Evaluation
-from zoo.training import evaluate as figures_of
 
 PartName = Literal["all", "train", "validation", "test"]
 PARTS: tuple[PartName, ...] = ("all", "train", "validation", "test")
@@ -48,7 +47,8 @@ def evaluate(
     Args:
         run: The run, its folder, or its name in `runs/`.
         data: What `zoo.open_data` takes, or what it returned. Its classes are those of the run, or some of them.
-        part: `all` of it; or what a transfer with the run's seed makes the `train`, `validation` or `test` part of it.
+        part: `all` of it; or those that were in the run's own `train`, `validation` or `test` part. Of data of which
+            the run had nothing: what a transfer with its seed makes that part.
         progress: Told about files and examples.
         **options: Of `zoo.open_data`, where `data` is not open yet.
 
@@ -75,9 +75,11 @@ def evaluate(
     labels = _labels(examples, opened, task)
     rows = _rows(examples, part, opened)
     outputs, kept = _outputs(opened, examples.seen_by(spec), rows, progress)
-    _refuse_infinite(outputs, kept, examples)
+    refuse_infinite(outputs, kept, examples)
     calibration = opened.record["metrics"]["test"].get("calibration") or {}
-    found = figures_of(outputs, labels[kept], task, classes=opened.classes, temperature=calibration.get("temperature"))
+    found = judged(
+        outputs, labels[kept], examples.ids[kept], task, opened.classes, calibration.get("temperature")
+    )  # fmt: skip
     warnings = [*_seen_before(opened, examples, kept), *_unread(len(rows), len(kept))]
     return dataclasses.replace(found, warnings=(*warnings, *found.warnings))
 
@@ -123,11 +125,27 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _rows(examples: Examples, part: PartName, run: Run) -> Rows:
-    whole = np.arange(len(examples))
-    rows: Rows = whole if part == "all" else getattr(split_of(examples, run.record["split"]["seed"]), part)
+    rows = np.arange(len(examples)) if part == "all" else _rows_of(examples, part, run)
     if not len(rows):
         raise DataError(f"There are no examples in {examples.name!r} (part: {part}).")
     return rows
+
+
+def _rows_of(examples: Examples, part: PartName, run: Run) -> Rows:
+    parts, ids = _parts(run), [row.tobytes() for row in examples.ids]
+    if parts is not None and any(each in some for each in ids for some in parts.values()):
+        return np.flatnonzero([each in parts[part] for each in ids])
+    found: Rows = getattr(split_of(examples, run.record["split"]["seed"]), part)
+    return found
+
+
+def _parts(run: Run) -> dict[str, set[bytes]] | None:
+    """Returns the identities of the examples of each part of a run's data; None of a run of old."""
+    path = run.kept("split.npz")
+    if path is None:
+        return None
+    file = NpzFile(path)
+    return {name: {row.tobytes() for row in file.array(name)} for name in PARTS if name != "all"}
 
 
 def _outputs(run: Run, examples: Examples, rows: Rows, progress: Progress) -> tuple[NDArray[np.float32], Rows]:
@@ -152,26 +170,15 @@ def _outputs(run: Run, examples: Examples, rows: Rows, progress: Progress) -> tu
     return np.concatenate(outputs), np.concatenate(kept)
 
 
-def _refuse_infinite(outputs: NDArray[np.float32], rows: Rows, examples: Examples) -> None:
-    faults = rows[~np.isfinite(outputs).all(axis=1)].tolist()
-    if faults:
-        shown = ", ".join(str(row) if examples.paths is None else examples.paths[row] for row in faults[:_NAMED])
-        raise DataError(
-            f"What the model puts out for {len(faults):,} of {len(rows):,} examples is not finite: {shown}"
-            f"{', ...' if len(faults) > _NAMED else ''}. Look at their values: they may be far from those of training."
-        )
-
-
 def _seen_before(run: Run, examples: Examples, rows: Rows) -> list[str]:
     """Returns warnings of examples that the run's model owes something to, by what they contain."""
-    path = kept_file(run, "split.npz")
-    if path is None:
+    parts = _parts(run)
+    if parts is None:
         return ["The run, made by an older version, does not tell which examples it was trained on; some may be among "
                 "these."]  # fmt: skip
-    parts, ids, found = NpzFile(path), [row.tobytes() for row in examples.ids[rows]], list[str]()
+    ids, found = [row.tobytes() for row in examples.ids[rows]], list[str]()
     for name, what in (("train", "trained on"), ("validation", "stopped by")):
-        known = {row.tobytes() for row in parts.array(name)}
-        if count := sum(each in known for each in ids):
+        if count := sum(each in parts[name] for each in ids):
             found.append(f"{what} {count:,}")
     if not found:
         return []

@@ -197,6 +197,8 @@ def export_model(
     """
     path = Path(target)
     suffix = checked_target(path, replace)
+    if labels is not None:
+        _refuse_other_labels(path, replace)
     checked_limit(limit)
     errors = {f"{read.source} to Keras": read.error} if read else {}
     batches = _batches(model, examples)
@@ -317,6 +319,12 @@ def checked_target(path: Path, replace: bool) -> str:
     if not replace:
         raise UsageError(f"{path} is there already. Choose another name, or let it be replaced: --replace")
     return suffix
+
+
+def _refuse_other_labels(path: Path, replace: bool) -> None:
+    names = labels_beside(path)
+    if not replace and os.path.lexists(names):
+        raise UsageError(f"{names} is there already, where the labels would be. Move it, or say --replace.")
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import time
@@ -89,6 +90,9 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp", re.S)
+
+
 def temporary_name(path: Path) -> Path:
     """Returns a private name beside `path`; it starts with a dot, so that readers of the folder pass over it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
@@ -97,6 +101,8 @@ def temporary_name(path: Path) -> Path:
 def remove_leftovers(folder: Path, older_than: float = 86_400.0) -> None:
     """Removes what killed processes left in `folder` under temporary names, untouched for `older_than` seconds."""
     for path in folder.glob(".*.tmp"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue  # it may be anybody's
         with contextlib.suppress(OSError):
             if time.time() - path.lstat().st_mtime <= older_than:
                 continue

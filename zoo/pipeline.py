@@ -24,7 +24,7 @@ from zoo.runs.job import Job
 from zoo.runs.judging import judge
 from zoo.runs.run import Run
 from zoo.runs.saving import save_model
-from zoo.runs.unfinished import UnfinishedRun, continued_run, new_run
+from zoo.runs.unfinished import UnfinishedRun, continued_run, has_progress, new_run
 from zoo.searching import Search, resolved
 from zoo.surgery import Depth, Pool, refuse_to_train_opaque
 from zoo.training import Loss, Optimizer, Schedule, Unfreeze
@@ -180,16 +180,17 @@ def resume(
 
 def _of_job(options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options that a job is made of, without those of carrying it out."""
-    others = ("home", "engine", "precision", "compare_scratch", "search", "tensorboard")
+    others = ("home", "engine", "precision", "search", "tensorboard")
     return {name: value for name, value in options.items() if name not in others}
 
 
 def _log(folder: str | Path | None, job: Job, run: UnfinishedRun) -> AbstractContextManager[TensorBoardLog | None]:
-    """Returns the log of a training for TensorBoard, where one is wanted."""
+    """Returns the log of a training for TensorBoard, where one is wanted; that of a run gone on with begins anew."""
     if folder is None:
         return contextlib.nullcontext()
     score_name, settings = job.objective().score_name, dataclasses.asdict(job.settings)
-    return TensorBoardLog(Path(folder) / run.wanted.name, score_name=score_name, settings=settings)
+    anew = has_progress(run.path)
+    return TensorBoardLog(Path(folder) / run.wanted.name, score_name=score_name, settings=settings, anew=anew)
 
 
 def _carried_out(

@@ -6,7 +6,7 @@ import itertools
 import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from zoo.data import Examples, SomeExamples, Split, open_data, split_of
 from zoo.data.checking import data_warnings
 from zoo.data.examples import are_texts
 from zoo.data.preprocessing import preprocessed_shape
+from zoo.data.seen import seen_before
 from zoo.errors import CutError, DataError, UsageError
 from zoo.garbage import without_collection
 from zoo.laps import Laps
@@ -24,9 +25,9 @@ from zoo.loading.building import without_memory
 from zoo.progress import Progress
 from zoo.registry import InputSpec
 from zoo.reusing import Reused, reused_by_name, reused_in_memory
-from zoo.runs.job import Job, Settings
+from zoo.runs.job import Job, Origin, Settings
 from zoo.runs.saving import refuse_unsavable
-from zoo.surgery import Surgery, refuse_to_train_opaque
+from zoo.surgery import Surgery, refuse_to_train_opaque, select_units
 from zoo.training import FitSettings, Loss, Optimizer, Schedule, Unfreeze
 
 
@@ -49,6 +50,7 @@ def prepare(
     progress: Progress | None = None,
     laps: Laps | None = None,
     fetch: bool = True,
+    compare_scratch: bool = False,
     **options: Any,
 ) -> Job:
     """Returns the job that a transfer with these arguments has to do; nothing is computed yet.
@@ -85,13 +87,19 @@ def prepare(
     _refuse_impossible_phases(surgery, settings, examples)
     _check_range(examples, spec)
     seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
-    if (surgery.trunk is None or unfreeze.units == surgery.freeze) and None in seen:
+    if None in seen and (compare_scratch or surgery.trunk is None or unfreeze.units == surgery.freeze):
         raise DataError(
-            f"Nothing is frozen, and pictures of several sizes ({list(seen)}) make no batch to train on. Give them one "
-            "size: preprocessing=zoo.InputSpec((height, width, channels)); or leave a unit frozen: --freeze 1."
+            f"Where nothing is frozen{', as in a rival from scratch' if compare_scratch else ''}, pictures of several "
+            f"sizes ({list(seen)}) make no batch to train on. Give them one size: preprocessing=zoo.InputSpec((height, "
+            "width, channels)); or leave a unit frozen: --freeze 1, and no --compare-scratch."
         )
     folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
-    warnings = data_warnings(examples, split)
+    if fitting.loss.regression != "mse" and examples.task != "regression":
+        raise UsageError(f"--regression-loss {fitting.loss.regression} is for values; the labels are {examples.task}.")
+    if settings.calibrate and (examples.task == "regression" or not len(split.validation)):
+        why = "values have none" if examples.task == "regression" else "there are no validation examples to fit them to"
+        raise UsageError(f"--calibrate is about probabilities, and {why}. Leave it away (calibrate).")
+    warnings = (*data_warnings(examples, split), *_seen(reused.origin, surgery, examples, split))
     job = Job(
         reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing, warnings,
         whole=reused.whole,
@@ -129,11 +137,27 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
         raise DataError(f"Data {examples.name!r} has no labels at all; there is nothing to learn.")
     split = split_of(examples, settings.seed, settings.train_per_class)
     if not len(split.test):
-        raise DataError(f"Data {examples.name!r} has no class with two different examples; none is left to test on.")
+        numbers = all(re.fullmatch(r"-?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in examples.classes)
+        raise DataError(
+            f"Data {examples.name!r} has no class with two different examples; none is left to test on."
+            f"{' If the labels are values, say so: --task regression (open_data).' if numbers else ''}"
+        )
     parts = split.train, split.validation, split.test
     ends = np.cumsum([0, *(len(part) for part in parts)])
     ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
+
+
+def _seen(origin: Origin, surgery: Surgery, examples: Examples, split: Split) -> Iterator[str]:
+    """Yields a warning of test examples that the reused units were trained on, in the run that they are of."""
+    if origin.trained_on is None or not surgery.reuse:
+        return
+    count = int(seen_before(examples.ids[split.test], origin.trained_on).sum())
+    if count:
+        yield (
+            f"{origin.name} was trained on {count:,} of these {len(split.test):,} test examples: the figures flatter "
+            "what is made of it. The --seed of the run that it is of keeps its test examples apart."
+        )
 
 
 def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Examples) -> None:
@@ -146,6 +170,8 @@ def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Ex
             f"Expected to unfreeze at most the {surgery.freeze} units that are frozen; got {settings.unfreeze.units}."
         )
     refuse_to_train_opaque(surgery.units, surgery.reuse, surgery.freeze - settings.unfreeze.units)
+    for depth in settings.unfreeze.depths(surgery.freeze):
+        select_units(surgery.units, surgery.reuse, depth)  # which refuses what cannot be cut
     if settings.views and settings.unfreeze.units == surgery.freeze > 0:
         raise UsageError(
             "Expected --views with units that stay frozen, whose features they are; none does. Nearest: --unfreeze "

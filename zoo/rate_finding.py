@@ -44,6 +44,8 @@ def find_learning_rate(
     True
     """
     kept = {name: options.pop(name) for name in ("home", "engine", "precision") if name in options}
+    for name in ("tensorboard", "search"):
+        options.pop(name, None)
     job = prepare(model, data, **options, progress=progress)
     x = first_features(job, FeatureCache(**kept), progress)
     job = with_features(job, x)

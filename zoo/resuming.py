@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.data import open_data
 from zoo.errors import UsageError
 from zoo.progress import Progress
@@ -32,7 +34,12 @@ _WHO_AND_WHERE = ("home", "out", "tensorboard", "engine")  # of which no result 
 
 def job_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments of a transfer that are not the model, the data, or who is told."""
-    return {name: value for name, value in arguments.items() if name not in ("model", "data", "progress")}
+    return {name: _plain(value) for name, value in arguments.items() if name not in ("model", "data", "progress")}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a number of NumPy as one of Python; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def job_record(
@@ -133,7 +140,9 @@ def _model_digest(job: Job) -> str:
 def _to_json(value: Any) -> Any:
     """Returns a value as JSON has it once it was written and read."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-    return json.loads(json.dumps(plain, default=str))
+    return json.loads(
+        json.dumps(plain, default=lambda each: _plain(each) if isinstance(each, np.generic) else str(each))
+    )
 
 
 def _from_json(name: str, value: Any) -> Any:

@@ -16,12 +16,14 @@ import numpy as np
 from zoo.data import Examples
 from zoo.data.examples import are_texts
 from zoo.data.preprocessing import refuse_unknown
+from zoo.data.seen import FACTS, TRAINED_ON
 from zoo.errors import IntegrityError, UsageError
 from zoo.loading import bare_net, headless_layers, load_artifact, load_what_is_here, nonfinite_layers
 from zoo.progress import Progress
 from zoo.registry import Entry, InputSpec, find_loadable
 from zoo.runs.job import Origin, Settings
 from zoo.store import PullPlan, plan_pull, pull_entry
+from zoo.store.documents import read_json
 from zoo.surgery import Units, scaling_layer, select_units, split_units
 
 
@@ -109,7 +111,7 @@ def reused_by_name(
     if net is None:
         model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)
-        return Reused(origin, model)
+        return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model)
     units = split_units(net)
     reuse, _ = select_units(units, settings.reuse, settings.freeze)
     headless, plan = _needed(entry, units, reuse)
@@ -119,6 +121,15 @@ def reused_by_name(
     model = load_artifact(pull_entry(entry, headless=headless, progress=progress))
     _refuse_nonfinite(model, entry.name, settings)
     return Reused(origin, model, units)
+
+
+def _trained_on(entry: Entry) -> str | None:
+    """Returns what an entry's model was trained on, if it is that of a run."""
+    if entry.source != "local" or not any(file.name == FACTS for file in entry.files):
+        return None
+    facts = read_json(pull_entry(entry).files["definition"])
+    told = facts.get(TRAINED_ON) if isinstance(facts, dict) else None
+    return told if isinstance(told, str) else None
 
 
 def _needed(entry: Entry, units: Units, reuse: int) -> tuple[bool, PullPlan]:

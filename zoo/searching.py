@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
-from zoo.errors import UsageError
+from zoo.errors import CutError, DataError, TrainingError, UsageError
 from zoo.features import FeatureCache, Features
-from zoo.phases import with_features
+from zoo.phases import readable
 from zoo.preparing import prepare
 from zoo.progress import Progress, Silent
 from zoo.runs.job import Job
@@ -27,8 +28,10 @@ from zoo.runs.trained import reader
 from zoo.surgery import Head
 from zoo.training.fitting import Fitting, memory_errors
 from zoo.training.probes import probe
+from zoo.training.standardizing import standard_of
 
 AUTO = "auto"
+LATE = "the time was over"
 
 _WIDTH = 128  # of the hidden layer that heads are tried with
 _FIRST_EPOCHS, _FIRST_STEPS = 4, 80  # at least so many of both: before that, a new head says little
@@ -45,7 +48,8 @@ class Search:
 
     Attributes:
         max_trials: Train at most so many combinations.
-        max_seconds: Begin no further epochs of them after so many seconds; None: no limit.
+        max_seconds: Begin no further epoch of them after so many seconds; None: no limit. Features of the units, and a
+            first epoch of the first combination, there are in any case.
 
     Raises:
         UsageError: A value that cannot be.
@@ -101,6 +105,7 @@ class SearchResult:
         trials: All that was tried: probes from the lowest depth up, then what was trained, the best first.
         seconds: Wall time.
         stopped: Why no more was tried.
+        failed: What could not be trained, and why, a sentence each.
     """
 
     reuse: int
@@ -109,6 +114,7 @@ class SearchResult:
     trials: tuple[Trial, ...]
     seconds: float
     stopped: str
+    failed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the same as JSON has it."""
@@ -131,7 +137,7 @@ def search(
         model: As of `zoo.transfer`.
         data: Likewise.
         reuse: `"auto"`, or what is to be reused whatever comes out.
-        freeze: `"auto"`, or what is to be frozen.
+        freeze: `"auto"`; None or `"all"`: as much as is reused; or what is to be frozen.
         search: How long to look.
         progress: Told about features, and epochs of what is tried.
         **options: Others of `zoo.transfer`.
@@ -147,17 +153,18 @@ def search(
     (True, 7)
     """
     kept = {name: options.pop(name) for name in ("home", "engine", "precision") if name in options}
-    options |= {"reuse": "all" if reuse == AUTO else reuse, "freeze": None if freeze == AUTO else freeze, "views": 0}
+    options.pop("tensorboard", None)
+    is_fixed, views = freeze not in (AUTO, None, "all"), options.pop("views", 0)
+    options |= {"reuse": "all" if reuse == AUTO else reuse, "freeze": freeze if is_fixed else None}
     job = prepare(model, data, **options, progress=progress)
     if not len(job.split.validation):
         raise UsageError("There are no validation examples to choose by; say what to reuse: --reuse all.")
-    fixed_reuse = None if reuse == AUTO else job.surgery.reuse
-    fixed_freeze = None if freeze == AUTO else job.surgery.freeze
     if job.surgery.reuse == 0:
         raise UsageError("Nothing is reused, so there is nothing to choose: --reuse 0 has no depths.")
-    return _Searching(job, FeatureCache(**kept), search or Search(), progress or Silent()).run(
-        fixed_reuse, fixed_freeze
+    wanted = _Wanted(
+        None if reuse == AUTO else job.surgery.reuse, job.surgery.freeze if is_fixed else None, freeze == AUTO, views
     )
+    return _Searching(job, wanted, FeatureCache(**kept), search or Search(), progress or Silent()).run()
 
 
 def resolved(
@@ -168,10 +175,19 @@ def resolved(
         if options["search"] is not None:
             raise UsageError("Expected --reuse auto or --freeze auto with a budget to search (search, --max-trials).")
         return dict(options), None
-    without = {name: value for name, value in options.items() if name not in ("compare_scratch", "tensorboard")}
-    found = search(model, data, **without, progress=progress)
+    found = search(model, data, **options, progress=progress)
     chosen = {"reuse": found.reuse, "freeze": found.freeze, "hidden": found.hidden, "search": None}
     return {**options, **chosen}, found.to_json()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is given, whatever comes out: numbers of units, whether fewer may be frozen than are reused, and views."""
+
+    reuse: int | None
+    freeze: int | None
+    fewer: bool
+    views: int
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,9 @@ class _Combination:
     freeze: int
     hidden: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"reuse {self.reuse}, freeze {self.freeze}, hidden {' '.join(map(str, self.hidden)) or 'none'}"
+
 
 class _Running:
     """A combination that is being trained."""
@@ -187,16 +206,25 @@ class _Running:
     def __init__(self, combination: _Combination, fitting: Fitting, seconds: float) -> None:
         self.combination, self._fitting, self.seconds = combination, fitting, seconds
 
-    def run(self, until: int) -> None:
-        """Trains on, up to an epoch."""
+    def run(self, until: int, deadline: float | None) -> None:
+        """Trains on, up to an epoch, or until it is late."""
         began = time.perf_counter()
-        self.history = self._fitting.run(until=until)
+        self.history = self._fitting.run(until=until, deadline=deadline)
         self.seconds += time.perf_counter() - began
+
+    @property
+    def epochs(self) -> int:
+        """How many it was trained."""
+        return len(self.history.epochs)
 
     @property
     def loss(self) -> float:
         """The lowest validation loss so far."""
-        return min(float(each.val_loss or 0.0) for each in self.history.epochs)
+        return self.loss_until(None)
+
+    def loss_until(self, epoch: int | None) -> float:
+        """Returns the lowest validation loss up to an epoch; None: so far."""
+        return min(float(each.val_loss or 0.0) for each in self.history.epochs[:epoch])
 
     def trial(self, *, chosen: bool) -> Trial:
         """Returns what is told of it."""
@@ -210,67 +238,90 @@ class _Running:
 class _Searching:
     """One search, for a job that reuses as much as may be reused."""
 
-    def __init__(self, job: Job, cache: FeatureCache, budget: Search, progress: Progress) -> None:
-        self._job, self._cache, self._budget, self._progress = job, cache, budget, progress
-        self._began = time.perf_counter()
+    def __init__(self, job: Job, wanted: _Wanted, cache: FeatureCache, budget: Search, progress: Progress) -> None:
+        self._job, self._wanted, self._cache, self._progress = job, wanted, cache, progress
+        self._most, self._began = budget.max_trials, time.perf_counter()
+        self._deadline = None if budget.max_seconds is None else self._began + budget.max_seconds
         self._pooled: dict[int, Features] = {}
+        self._failed: list[str] = []
 
-    def run(self, reuse: int | None, freeze: int | None) -> SearchResult:
-        probes = self._probed(reuse, freeze)
+    def run(self) -> SearchResult:
+        probes = self._probed()
         ranked = sorted(probes, key=lambda each: (each.loss, each.reuse))
-        combinations = self._combinations([each.reuse for each in ranked], freeze)
-        running, stopped = self._halved(combinations)
-        order = sorted(running, key=lambda each: each.loss)
+        running, stopped = self._halved(self._combinations([each.reuse for each in ranked]))
+        order = self._ordered(running)
         best = order[0].combination
         trials = (*probes, *(each.trial(chosen=each is order[0]) for each in order))
-        return SearchResult(best.reuse, best.freeze, best.hidden, trials, self._seconds, stopped)
+        seconds = time.perf_counter() - self._began
+        return SearchResult(best.reuse, best.freeze, best.hidden, trials, seconds, stopped, tuple(self._failed))
 
-    @property
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._began
+    def _ordered(self, running: list[_Running]) -> list[_Running]:
+        """Returns what was trained, the best first; where there was no time for some, all by what they did as early."""
+        least = min(each.epochs for each in running)
+        until = least if least < self._first_epochs else None
+        return sorted(running, key=lambda each: each.loss_until(until))
 
     @property
     def _is_late(self) -> bool:
-        limit = self._budget.max_seconds
-        return limit is not None and self._seconds >= limit
+        return self._deadline is not None and time.perf_counter() >= self._deadline
 
-    def _probed(self, reuse: int | None, freeze: int | None) -> list[Trial]:
+    def _probed(self) -> list[Trial]:
         """Returns a probe of each depth that may be reused."""
-        job, top = self._job, self._job.surgery.reuse
-        depths = [reuse] if reuse else list(range(max(1, freeze or 1), top + 1))
-        self._compute(depths)
-        train, validation = job.split.train, job.split.validation
-        labels, task, trials = job.examples.labels, job.examples.task, []
-        for depth in depths:
-            x = self._pooled[depth]
-            found = probe(x[train], labels[train], x[validation], labels[validation], task)
+        job, units, lowest = self._job, self._job.surgery.units, max(1, self._wanted.freeze or 1)
+        depths = [depth for depth in range(lowest, job.surgery.reuse + 1) if units[depth - 1].legal]
+        self._compute([self._wanted.reuse] if self._wanted.reuse else depths)
+        job, trials = self._job, list[Trial]()
+        train, validation, labels = job.split.train, job.split.validation, job.examples.labels
+        for depth, x in self._pooled.items():
+            found = probe(x[train], labels[train], x[validation], labels[validation], job.examples.task)
             trials.append(Trial("probe", depth, depth, (), found.score, found.loss, 0, found.seconds))
         return trials
 
     def _compute(self, depths: Sequence[int]) -> None:
         """Computes the pooled outputs of units in one pass; of examples that cannot be read the job loses sight."""
         job = self._job
-        head = job.settings.head(job.examples, job.split.train)
         whole = job.surgery
         if whole.freeze < whole.reuse:
             whole = job.cut(whole.reuse, whole.reuse)
         assert whole.trunk is not None
-        trunks = [whole.trunk.at(depth, head.pool) for depth in depths]
+        pool = "avg" if self._is_flat else job.settings.pool  # whole maps of all units are more than a disk may hold
+        trunks = [whole.trunk.at(depth, pool) for depth in depths]
         found = self._cache.features_of_each(trunks, job.examples, progress=self._progress)
-        self._job = with_features(job, found[0])
+        if any(not np.array_equal(each.kept, found[0].kept) for each in found):
+            raise DataError(f"Some files of {job.examples.name!r} can be read no longer. Look: zoo check")
+        self._job = readable(job, found[0])
         self._pooled = dict(zip(depths, found, strict=True))
 
-    def _combinations(self, depths: Sequence[int], freeze: int | None) -> list[_Combination]:
+    @property
+    def _is_flat(self) -> bool:
+        return self._job.settings.pool == "flatten"
+
+    def _combinations(self, depths: Sequence[int]) -> list[_Combination]:
         """Returns what is worth training, the most promising first, of depths in the order of their merit."""
         heads = [self._job.settings.hidden] if self._job.settings.hidden else [(), (_WIDTH,)]
-        chosen = depths[:_DEPTHS]
-        lowest = [_Combination(depth, depth if freeze is None else freeze, heads[0]) for depth in chosen]
-        more = [_Combination(depths[0], lowest[0].freeze, head) for head in heads[1:]]
-        if freeze is None:
+        chosen, freeze = depths[:_DEPTHS], self._wanted.freeze
+        chosen = [*chosen[:1], *dict.fromkeys([max(depths), *chosen[1:]])]  # what a plain transfer takes, early
+        tried = [_Combination(depth, depth if freeze is None else freeze, heads[0]) for depth in chosen]
+        tried += [dataclasses.replace(tried[0], hidden=head) for head in heads[1:]]
+        if self._wanted.fewer:
             for below in range(1, _BELOW + 1):
-                more += [_Combination(depth, depth - below, heads[0]) for depth in chosen[:2] if depth - below > 0]
-        affordable = [each for each in (*lowest, *more) if self._cost(each) <= self._dearest]
-        return list(dict.fromkeys(affordable or lowest[:1]))[: self._budget.max_trials]
+                tried += [_Combination(depth, depth - below, heads[0]) for depth in chosen[:2] if depth - below > 0]
+        possible = [each for each in dict.fromkeys(tried) if self._is_possible(each)]
+        if not possible:
+            raise UsageError(
+                f"None of the depths that look best ({', '.join(map(str, sorted(chosen)))}) goes with "
+                f"--unfreeze {self._job.settings.unfreeze.units} and --views {self._wanted.views}. Leave these "
+                "away, or say what to reuse and to freeze."
+            )
+        return ([each for each in possible if self._cost(each) <= self._dearest] or possible[:1])[: self._most]
+
+    def _is_possible(self, combination: _Combination) -> bool:
+        """Returns whether the model can be cut so, in this phase and in those that follow."""
+        units, unfreeze = self._job.surgery.units, self._job.settings.unfreeze
+        if unfreeze.units > combination.freeze or (self._wanted.views and unfreeze.units == combination.freeze):
+            return False
+        cuts = [combination.freeze, *unfreeze.depths(combination.freeze)]
+        return all(units[depth - 1].legal for depth in cuts if depth)
 
     @property
     def _dearest(self) -> float:
@@ -290,40 +341,63 @@ class _Searching:
 
     def _halved(self, combinations: Sequence[_Combination]) -> tuple[list[_Running], str]:
         """Trains combinations, ever fewer of them for ever longer; returns them all, and why it ended."""
-        settings = self._job.settings.fit
-        until = self._first_epochs
-        everyone, stopped = list[_Running](), "all that looked promising was tried"
+        until, stopped = self._first_epochs, "all that looked promising was tried"
+        running = list[_Running]()
         self._progress.start(len(combinations), "trials")
         try:
             for combination in combinations:
-                if everyone and self._is_late:
-                    stopped = "the time was over"
+                if running and self._is_late:
+                    stopped = LATE
                     break
-                everyone.append(self._begun(combination, until))
+                running += self._begun(combination, until)
                 self._progress.advance(1)
-            left = everyone
-            while len(left) > 1 and until < settings.epochs and not self._is_late:
-                left = sorted(left, key=lambda each: each.loss)[: math.ceil(len(left) / _FASTER)]
-                until = min(until * _FASTER, settings.epochs)
-                for each in left:
-                    each.run(until)
+            if not running:
+                raise TrainingError(f"Nothing that was tried could be trained. {self._failed[0]}")
+            return self._narrowed(running, until), stopped
         finally:
             self._progress.close()
-        return everyone, stopped
 
-    def _begun(self, combination: _Combination, until: int) -> _Running:
-        job, began = self._job, time.perf_counter()
-        model, x = self._trainable(combination)
-        with memory_errors(job.settings.fit):
-            fitting = Fitting(model, job.part("train", x), job.part("validation", x), job.settings.fit, job.objective())
-            running = _Running(combination, fitting, time.perf_counter() - began)
-            running.run(until)
+    def _narrowed(self, running: list[_Running], until: int) -> list[_Running]:
+        """Trains the best on, until one is left or all epochs were run; returns all that could be trained."""
+        left, least, most = running, 2, self._job.settings.fit.epochs
+        while until < most and not self._is_late:
+            left = sorted(left, key=lambda each: each.loss)
+            left = left[: max(least, math.ceil(len(left) / _FASTER))]
+            if len(left) < 2:
+                break
+            until, least = min(until * _FASTER, most), 1
+            failed = [each for each in left if not self._went_on(each, until)]
+            running, left = ([each for each in some if each not in failed] for some in (running, left))
         return running
+
+    def _begun(self, combination: _Combination, until: int) -> list[_Running]:
+        """Returns the combination, trained for its first epochs; nothing where that cannot be done."""
+        job, began = self._job, time.perf_counter()
+        try:
+            model, x = self._trainable(combination)
+            parts = job.part("train", x), job.part("validation", x)
+            with memory_errors(job.settings.fit):
+                fitting = Fitting(model, *parts, job.settings.fit, job.objective())
+        except (TrainingError, CutError) as error:
+            self._failed.append(f"{combination}: {error}")
+            return []
+        running = _Running(combination, fitting, time.perf_counter() - began)
+        return [running] if self._went_on(running, until) else []
+
+    def _went_on(self, running: _Running, until: int) -> bool:
+        """Trains on, and returns whether that could be done."""
+        try:
+            with memory_errors(self._job.settings.fit):
+                running.run(until, self._deadline)
+        except TrainingError as error:
+            self._failed.append(f"{running.combination}: {error}")
+            return False
+        return True
 
     def _trainable(self, combination: _Combination) -> tuple[keras.Model, Any]:
         """Returns what is fitted, and on what: a head alone on pooled features, or with units below it."""
         job = self._job
-        if combination.freeze == combination.reuse:
+        if combination.freeze == combination.reuse and not self._is_flat:
             x = self._pooled[combination.reuse]
             features = keras.Input(x.shape[1:], dtype=str(x.dtype))
             return keras.Model(features, self._head(combination).build(features)[0]), x
@@ -333,5 +407,6 @@ class _Searching:
         return surgery.logits, self._cache.features(surgery.trunk, job.examples, progress=self._progress)
 
     def _head(self, combination: _Combination) -> Head:
-        settings = dataclasses.replace(self._job.settings, hidden=combination.hidden)
-        return settings.head(self._job.examples, self._job.split.train)
+        is_input = combination.freeze == combination.reuse and not self._is_flat
+        standard = standard_of(self._pooled[combination.reuse], self._job.split.train) if is_input else None
+        return dataclasses.replace(self._job.head(standard), hidden=combination.hidden)

@@ -250,8 +250,6 @@ def test_plan_does_nothing(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ("transfer --reuse 9", 2, "--reuse 0 to 5"),
-        ("transfer --freeze 4 --reuse 3", 2, "--freeze 0 to 3"),
         ("transfer --reuse conv[13]", 2, "leaves out unit 2"),
         ("transfer --hidden ten", 2, "expected widths such as 20,10"),
         ("transfer --pool mean", 2, "'avg', 'max', 'avgmax', 'flatten'"),

@@ -104,6 +104,15 @@ def test_rows_with_values_and_with_several_labels() -> None:
     assert rows[0]["label"] == "0|1|2"
     assert [each["label"] for each in rows[0]["labels"]] == ["0", "1", "2"]
     assert "(none)" in run("predict", labels, "rows.npy", "--threshold", "0.999").stdout
+    lines = run("predict", labels, "rows.npy", "--threshold", "0.999", "--csv", "--top-k", "9").stdout.splitlines()
+    (header, cells), top = (line.split(",") for line in lines[:2]), range(1, 4)  # 3 labels, so no more than 3
+    assert header == [
+        "file",
+        "label",
+        "probability",
+        *(f"{each}_{k}" for k in top for each in ("label", "probability")),
+    ]
+    assert (len(cells), cells[1], sorted(cells[3::2])) == (len(header), "", ["0", "1", "2"])
 
 
 def test_export_says_on_what_it_was_compared_and_where_labels_are() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner, Result
 from zoo.cli import options
 from zoo.cli.main import cli
 
 import zoo
 from zoo.data import targets
-from zoo.training import Checkpoint, checkpoints, settings
+from zoo.training import Checkpoint, checkpoints, fitting, settings
+from zoo.training.tensorboard import TensorBoardLog
 
 QUICK = ("--epochs", "2", "--train-per-class", "5")
 
@@ -65,6 +67,11 @@ def test_options_of_training_reach_it() -> None:
         (["--unfreeze", "9"], "at most the 5 units"),
         (["--max-trials", "3"], "--reuse auto"),
         (["--force"], "--resume"),
+        (["--reuse", "9"], "--reuse 0 to 5"),
+        (["--reuse", "3", "--freeze", "4"], "--freeze 0 to 3"),
+        (["--reuse", "-1"], "--reuse 0 to 5"),
+        (["--freeze", "-2"], "--freeze 0 to 5"),
+        (["--resume", "digits", "--plan"], "--plan"),
         (["--task", "regression"], "has classes"),
     ],
 )
@@ -152,11 +159,58 @@ def test_regression_and_labels_from_the_command_line(tmp_path: Path) -> None:
     assert {line.split()[-3] for line in run("runs").stdout.splitlines()[1:]} <= {"F1", "error"}
 
 
-def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
-    result = run("transfer", *QUICK, "--tensorboard", str(tmp_path / "logs"))
+def test_a_regression_of_which_little_is_known() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
+    np.savez("few.npz", x=x, y=1e-5 * np.arange(6))
+
+    result = run("transfer", "--data", "few.npz", "--task", "regression", "--epochs", "1")
 
     assert result.exit_code == 0, result.stderr
-    assert {path.parent.name for path in (tmp_path / "logs" / "digits").rglob("events.*")} >= {"train", "validation"}
+    error = zoo.open_run("few").score
+    assert f"{error:.4g}  (1 example)" in result.stdout  # one says nothing of an interval
+    assert f"{error:.4g}" in run("runs").stdout
+
+
+def test_t03_too_little_memory_says_what_to_do_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: Any) -> Any:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(fitting.Fitting, "_trained", exhausted)
+
+    result = run("transfer", *QUICK)
+
+    assert (result.exit_code, result.stdout) == (9, "")
+    assert "Out of memory at batch size 32; try --batch-size 16" in " ".join(result.stderr.split())
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_tensorboard_gets_every_epoch_once_also_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, epochs = tmp_path / "logs" / "digits", list[Any]()
+    watched = TensorBoardLog.epoch
+
+    def killed_at_the_third(self: TensorBoardLog, epoch: Any, **more: Any) -> None:
+        watched(self, epoch, **more)
+        epochs.append(epoch)
+        if len(epochs) == 3:  # of which no checkpoint tells yet
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorBoardLog, "epoch", killed_at_the_third)
+        killed = run("transfer", "--epochs", "5", *QUICK[2:], "--tensorboard", str(tmp_path / "logs"))
+    assert killed.exit_code in (1, 130)  # main() makes 130 of it
+    result = run("transfer", "--resume", "digits")
+
+    assert result.exit_code == 0, result.stderr
+    for part in ("train", "validation"):
+        steps = [
+            event.step
+            for file in sorted((log / part).glob("events.*"))
+            for event in tf.compat.v1.train.summary_iterator(str(file))
+            for value in event.summary.value
+            if value.tag == "epoch_loss"
+        ]
+        assert steps == [0, 1, 2, 3, 4]
 
 
 def test_lr_find_suggests_a_rate_and_draws_the_curve() -> None:

@@ -189,7 +189,7 @@ def labelled() -> Report:
         | {"average_precision": None}
         for at, name in enumerate(["sky", "sea", "<b>dog</b>"])
     ]
-    page = report(["sky", "sea", "<b>dog</b>"], task="multilabel", reused=history(name="f1"))
+    page = report(["sky", "sea", "<b>dog</b>"], task="multilabel", reused=history(name="example_f1"))
     test = {"example_f1": 0.83, "example_f1_interval": [0.79, 0.86], "loss": 0.2, "count": 240, "confusion": None}
     page = replace(page, record={**page.record, "metrics": page.record["metrics"] | {"test": test}})
     picture = np.zeros((8, 8, 1), np.uint8)

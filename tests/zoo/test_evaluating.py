@@ -160,3 +160,15 @@ def test_outputs_that_are_not_finite_are_refused(runs: dict[str, Run], monkeypat
     monkeypatch.setattr("zoo.evaluating._outputs", overflow)
     with pytest.raises(DataError, match="for 2 of 542 examples is not finite: 2, 7. Look at"):
         evaluate(runs["classification"], DIGITS)
+
+
+def test_the_runs_own_parts_are_told_by_what_is_in_them(tmp_path: Path) -> None:
+    """Whatever options decided about the parts then, they are not said again."""
+    x, digits = pictures()
+    np.savez("who.npz", x=x, y=digits, who=np.arange(COUNT) // 10)
+    run = transfer(data=open_data("who.npz", group_by="who"), epochs=1, out=tmp_path / "run", home=tmp_path / "home")
+
+    found = evaluate(run, "who.npz", part="test")
+
+    assert (found.count, found.warnings) == (run.record["examples"]["test"], ())
+    assert found.accuracy == run.accuracy

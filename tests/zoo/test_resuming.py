@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 
 import zoo
+from zoo import pipeline, searching
 from zoo.errors import BusyError, NotFoundError, TrainingError, UsageError
+from zoo.runs import unfinished
 from zoo.runs.unfinished import continued_run, unfinished_runs
 from zoo.training import Checkpoint, checkpoints
 
-LONG: dict[str, Any] = {"reuse": 4, "freeze": 2, "epochs": 60, "patience": 60, "train_per_class": 20, "dropout": 0.2}
+LONG: dict[str, Any] = {"reuse": 4, "freeze": 2, "epochs": 40, "patience": 40, "train_per_class": 8, "dropout": 0.2}
 
 CHILD = """
 import sys, zoo
@@ -115,12 +117,12 @@ def test_later_phases_go_on_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_t07_other_settings_are_refused_and_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     killed(monkeypatch, **LONG)
 
-    with pytest.raises(UsageError, match=r"lr 0\.001 \(now 0\.1\); epochs 60 \(now 61\).*--force"):
-        zoo.resume("digits", lr=0.1, epochs=61, reuse=4)
-    run = zoo.resume("digits", lr=0.1, epochs=61, force=True)
+    with pytest.raises(UsageError, match=r"lr 0\.001 \(now 0\.1\); epochs 40 \(now 41\).*--force"):
+        zoo.resume("digits", lr=0.1, epochs=41, reuse=4)
+    run = zoo.resume("digits", lr=0.1, epochs=41, force=True)
 
     assert run.record["training"]["learning_rate"] == 0.1
-    assert run.record["training"]["most_epochs"] == 61
+    assert run.record["training"]["most_epochs"] == 41
 
 
 @pytest.mark.slow
@@ -133,7 +135,7 @@ def test_other_data_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         zoo.resume("arrays")
     with pytest.raises(UsageError, match=r"No longer what the run began with: train.*--force"):
         zoo.resume("arrays", data=(255 - x, y))
-    assert zoo.resume("arrays", data=(x, y)).record["examples"]["train"] == 80
+    assert zoo.resume("arrays", data=(x, y)).record["examples"]["train"] == 32
 
 
 def test_only_one_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,3 +214,41 @@ def test_phases_begin_with_what_the_one_before_left() -> None:
     assert history[0] == "epoch,phase,loss,accuracy,val_loss,val_accuracy,seconds"
     losses = {line.split(",")[1]: float(line.split(",")[4]) for line in history[1:]}
     assert losses["2"] <= losses["1"]  # the last epochs of both: further training began where the first ended
+
+
+def test_what_a_search_found_outlives_what_comes_before_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"reuse": "auto", "epochs": 2, "train_per_class": 5, "search": zoo.Search(1)}
+
+    def stopped(*_: Any) -> Any:
+        raise StoppedError
+
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(pipeline, "train", stopped)
+        zoo.transfer(**options)
+    with pytest.raises(UsageError, match="--force"):
+        zoo.resume("digits", lr=0.1)  # which costs nothing
+    monkeypatch.setattr(searching, "search", stopped)
+
+    assert zoo.resume("digits").record["search"]["trials"]
+
+
+def test_without_locks_no_run_is_taken_from_another_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(unfinished, "try_lock", lambda _: None)
+    with unfinished.new_run(Path("runs/digits")) as one, unfinished.new_run(Path("runs/digits")) as other:
+        assert one.result.is_dir()
+        assert other.path == Path("runs/digits-2.unfinished")
+        with continued_run(Path("runs/digits-2")):
+            assert "cannot be told" in caplog.text
+
+
+def test_a_phase_that_makes_nothing_better_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"epochs": 30, "train_per_class": 5, "unfreeze": zoo.Unfreeze(1, learning_rate=10.0)}
+
+    run = zoo.transfer(**options)
+
+    assert [each["best_epoch"] > 0 for each in run.record["phases"]] == [True, False]
+    assert [each["state"] for each in run.record["units"]] == ["frozen"] * 5 + ["dropped"]
+    assert run.record["parameters"]["trained"] == 0
+    assert "made nothing better" in run.report.read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,8 +12,9 @@ import pytest
 
 import zoo
 from zoo import searching
-from zoo.errors import UsageError
+from zoo.errors import CutError, TrainingError, UsageError
 from zoo.preparing import prepare
+from zoo.training.fitting import Fitting
 
 WIDTH = 12
 
@@ -71,7 +74,8 @@ def test_a_transfer_takes_what_was_found_and_tells_what_was_tried() -> None:
         (each["reuse"], each["freeze"]) for each in table if each["chosen"]
     )
     assert run.record["timings"]["search"] > 0
-    assert zoo.plan(reuse="auto", freeze="auto").reuse == 5  # as much as may be chosen
+    plan = zoo.plan(reuse="auto", freeze="auto")
+    assert (plan.reuse, plan.search) == (5, True)  # as much as may be chosen
 
 
 def test_test_examples_are_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,3 +146,60 @@ def test_budgets_that_cannot_be() -> None:
         zoo.Search(max_trials=0)
     with pytest.raises(UsageError, match="more than 0 seconds"):
         zoo.Search(max_seconds=0)
+
+
+def test_every_depth_may_be_found_where_nothing_is_said_of_what_to_freeze() -> None:
+    net = net_that_forgets(2)
+    run = zoo.transfer(net, task_of(), reuse="auto", epochs=12, lr=0.02)
+
+    assert run.record["reuse"] == run.record["freeze"] <= 2
+    assert sum(each["kind"] == "probe" for each in run.record["search"]["trials"]) == 6
+    assert run.record["features"]["misses"] == 0  # what the search had computed is what the transfer takes
+
+
+def test_what_goes_with_later_phases_alone_is_tried() -> None:
+    found = zoo.search(freeze="auto", train_per_class=5, epochs=2, unfreeze=3)
+
+    assert {each.freeze for each in found.trials if each.kind == "trained"} <= {3, 4, 5}
+    with pytest.raises(CutError, match="at most the 5 units"):
+        zoo.search(freeze="auto", train_per_class=5, epochs=2, unfreeze=6)
+
+
+def test_what_cannot_be_cut_is_not_tried() -> None:
+    words, layers = keras.Input((5,), dtype="int32"), keras.layers
+    inside = layers.LSTM(4)(layers.Embedding(9, 4, mask_zero=True)(words))  # a mask crosses the first cut
+    net = keras.Model(words, layers.Dense(2)(layers.Dense(6, "relu")(inside)))
+    x = np.random.default_rng(0).integers(0, 9, (60, 5)).astype(np.int32)
+    options: dict[str, Any] = {"freeze": "auto", "epochs": 2}
+
+    found = zoo.search(net, (x, x[:, 0] > 4), **options)
+
+    assert [each.reuse for each in found.trials if each.kind == "probe"] == [2, 3]
+    assert {each.freeze for each in found.trials} == {2, 3}
+    with pytest.raises(CutError, match="Nearest legal cut"):
+        zoo.transfer(net, (x, x[:, 0] > 4), unfreeze=2)  # known before any training
+
+
+def test_what_cannot_be_trained_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = Fitting.run
+
+    def diverging(self: Fitting, *arguments: Any, **options: Any) -> Any:
+        if len(self._model.trainable_variables) > 2:  # more than one new layer
+            raise TrainingError("The loss is nan")
+        return trained(self, *arguments, **options)
+
+    monkeypatch.setattr(Fitting, "run", diverging)
+    found = zoo.search(train_per_class=5, epochs=2)
+
+    assert {(each.reuse - each.freeze, each.hidden) for each in found.trials if each.kind == "trained"} == {(0, ())}
+    assert any("hidden 128: The loss is nan" in each for each in found.failed)
+    with pytest.raises(TrainingError, match="Nothing that was tried could be trained"):
+        zoo.search(train_per_class=5, epochs=2, hidden=5)
+
+
+@pytest.mark.slow
+def test_whole_maps_are_kept_of_what_is_tried_alone(home: Path) -> None:
+    found = zoo.search(train_per_class=5, epochs=2, pool="flatten", search=zoo.Search(1), home=home)
+
+    specs = [json.loads(path.read_text()) for path in home.rglob("spec.json")]
+    assert sorted(each["tap"] for each in specs).count("flatten") == 1, found

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.adding.from_run import LABELS, of_run, refuse_told_twice, run_among
+from zoo.adding.from_run import of_run, refuse_told_twice, run_among
 from zoo.adding.from_tensorflow import as_keras
 from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
+from zoo.data.seen import FACTS
 from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
@@ -64,8 +65,9 @@ def add(
     Args:
         paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx`, `.npz` or `.safetensors` file, the folder of a SavedModel, a
             frozen graph (`.pb`), a `.prototxt` and its `.caffemodel`, with the `.binaryproto` of its mean picture where
-            there is one, or a TensorFlow checkpoint (its prefix). Or the address of a module of TF Hub. Or the folder of a run, which tells all about its model itself: the net is added
-            without its preprocessing, which the entry then has.
+            there is one, or a TensorFlow checkpoint (its prefix). Or the address of a module of TF Hub. Or the folder
+            of a run, which tells all about its model itself: the net is added without its preprocessing, which the
+            entry then has.
         name: What it will be called; None: as the file.
         arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`; for a checkpoint
             also one of TF-Slim, or the path of a `.json` or `.keras` file that describes it.
@@ -176,7 +178,7 @@ def _added(
 
 def _twins(entry: Entry, own: Mapping[str, Entry]) -> list[str]:
     """Returns what there is to say where models that were added before have files of the same bytes."""
-    mine = _digests([file for file in entry.files if file.name != LABELS])
+    mine = _digests([file for file in entry.files if file.name != FACTS])
     twins = [name for name, other in own.items() if name != entry.name and mine & _digests(other.files)]
     return [f"It shares its file with {', '.join(twins)}: the store keeps the same bytes once."] if twins else []
 

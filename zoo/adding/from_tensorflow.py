@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -14,12 +15,9 @@ from zoo.converters.report import ConversionReport
 from zoo.converters.restoring.report import RestoreReport, few
 from zoo.errors import IntegrityError, NotConvertible, UsageError
 from zoo.files import disk_errors, temporary_name
-from zoo.loading.building import build_architecture, roomy_copy
-from zoo.loading.from_checkpoint import load_checkpoint, restore_file
+from zoo.loading.from_checkpoint import load_checkpoint
 from zoo.loading.from_tensorflow import load_frozen_graph, load_meta_checkpoint, load_saved_model
-from zoo.loading.layer_weights import weighted_layers
 from zoo.loading.saved_model_layer import opaque_model
-from zoo.registry.architectures import ARCHITECTURES
 from zoo.store.guards.formats import Offered
 from zoo.store.guards.places import kind_of
 from zoo.store.layout import layout, prepare
@@ -83,7 +81,7 @@ def _maker(offered: Offered, told: Told) -> Callable[[], Made] | None:
             return None
 
 
-def _ends(told: Told) -> dict[str, Sequence[str] | None]:
+def _ends(told: Told) -> dict[str, Any]:
     return {"inputs": told.tensors or None, "outputs": told.outputs or None}
 
 
@@ -113,11 +111,8 @@ def _checkpoint(prefix: Path, told: Told) -> Made:
 
 
 def _weights(path: Path, told: Told) -> Made:
-    if told.arch not in ARCHITECTURES:
-        raise UsageError(f"Expected --arch as a net of keras.applications, for {path.name}; got {told.arch}.")
-    bare = build_architecture(told.arch, told.size)
-    model = roomy_copy(bare, [layer.name for layer in weighted_layers(bare)])
-    return model, _restored(restore_file(model, path, **told.variables), told, path.name)
+    model, report = load_checkpoint(path, arch=told.arch, size=told.size, **told.variables)
+    return model, _restored(report, told, path.name)
 
 
 def _restored(report: RestoreReport, told: Told, name: str) -> list[str]:

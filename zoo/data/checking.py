@@ -16,7 +16,7 @@ import numpy as np
 from zoo.data import findings as find
 from zoo.data.bad_files import BadFile, BadFilePolicy
 from zoo.data.duplicates import near_duplicates as clusters_of
-from zoo.data.examples import Examples, are_texts, as_classes
+from zoo.data.examples import Examples, are_texts
 from zoo.data.findings import Case, Finding, Named
 from zoo.data.inspecting import Inspection
 from zoo.data.odd_pictures import odd_pictures
@@ -144,8 +144,8 @@ def check_data(
         data, bad_files="skip", max_bad=1.0, near_duplicates=near_duplicates, progress=progress, **options
     )
     split, problem = _split(examples, seed)
-    examples = as_classes(examples)
     named = Named(examples)
+    examples = named.examples
     inspections = inspections_of(examples)
     undecodable = [] if quick else _undecodable(examples, progress)
     bad = (*examples.bad, *undecodable)
@@ -154,6 +154,7 @@ def check_data(
         found += find.near_copies(named, clusters_of(np.stack([each.thumbnail for each in inspections])))
     found += [
         *find.small_classes(named),
+        *find.uneven_classes(named),
         *find.like_named_classes(named),
         *(find.without_a_part(named, split) if split else []),
     ]
@@ -166,7 +167,7 @@ def check_data(
         passed_over=len(bad),
         ignored=getattr(examples, "ignored", {}),
         decoded=not quick,
-        classes=_class_counts(examples, split),
+        classes=_class_counts(named, split),
         formats=_counts([each.format for each in inspections or ()]),
         modes=_counts([each.mode for each in inspections or ()]),
         sizes=_sizes(inspections) if inspections else odd_sizes,
@@ -182,13 +183,13 @@ def check_data(
 
 def data_warnings(examples: Examples, split: Split) -> tuple[str, ...]:
     """Returns what should be said of examples before a training, one sentence each; no file is read."""
-    examples = as_classes(examples)
     named = Named(examples)
     found = [
         *find.bad_files(examples.bad),
         *(each for each in find.equal_contents(named) if each.level == "warning"),
         *find.joined_across_parts(named, split),
         *find.without_a_part(named, split),
+        *find.uneven_classes(named),
     ]
     return tuple(_sentence(each) for each in found)
 
@@ -285,15 +286,13 @@ def _refusal(bad: Sequence[BadFile], total: int, name: str, policy: BadFilePolic
     return None
 
 
-def _class_counts(examples: Examples, split: Split | None) -> tuple[ClassCount, ...]:
-    def counts(rows: Any) -> list[int]:
-        found: list[int] = np.bincount(examples.labels[rows], minlength=len(examples.classes)).tolist()
-        return found
-
+def _class_counts(named: Named, split: Split | None) -> tuple[ClassCount, ...]:
     nothing = np.zeros(0, np.int64)
     parts = (split.train, split.validation, split.test) if split else (nothing, nothing, nothing)
-    columns = [counts(slice(None)), *map(counts, parts)]
-    return tuple(ClassCount(name, *row) for name, *row in zip(examples.classes, *columns, strict=True))
+    if not named.classes:
+        return (ClassCount("any value", len(named.examples), *map(len, parts)),)
+    columns = [named.counts().tolist(), *(named.counts(rows).tolist() for rows in parts)]
+    return tuple(ClassCount(name, *row) for name, *row in zip(named.classes, *columns, strict=True))
 
 
 def _counts(values: Sequence[str]) -> dict[str, int]:

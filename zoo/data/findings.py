@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.examples import are_texts, excerpt
+from zoo.data.examples import are_texts, as_classes, excerpt
 from zoo.data.split import PART_NAMES, Split
 
 if TYPE_CHECKING:
@@ -55,11 +55,23 @@ class Finding:
 
 
 class Named:
-    """Names of examples and of what belongs to them."""
+    """Names of examples and of what belongs to them.
+
+    Args:
+        examples: Of any task.
+
+    Attributes:
+        examples: The same, with one class each: that of several labels is the set of them.
+        noun: What an example is.
+        classes: What is counted: classes, or labels; nothing of a regression.
+        word: What one of these is called.
+    """
 
     def __init__(self, examples: Examples) -> None:
-        self.examples = examples
+        self._given, self.examples = examples, as_classes(examples)
         self.noun = "text" if are_texts(examples) else "picture" if _are_pictures(examples) else "row"
+        self.classes = () if examples.task == "regression" else examples.classes
+        self.word = "label" if examples.task == "multilabel" else "class"
 
     def name(self, row: int) -> str:
         """Returns what people call the example; of a text how it begins, too."""
@@ -84,6 +96,15 @@ class Named:
     def count(self, number: int) -> str:
         """Returns a number of examples, as in 1 picture."""
         return counted(number, self.noun)
+
+    def counts(self, rows: Any = slice(None)) -> NDArray[np.int64]:
+        """Returns how many of the examples at `rows` have each of `classes`: int64 [classes]."""
+        labels = self._given.labels[rows]
+        if not self.classes:
+            return np.zeros(0, np.int64)
+        if self.word == "label":
+            return np.asarray(labels.sum(axis=0, dtype=np.int64))
+        return np.asarray(np.bincount(labels, minlength=len(self.classes)), np.int64)
 
 
 def counted(number: int, noun: str) -> str:
@@ -168,25 +189,30 @@ def near_copies(named: Named, clusters: NDArray[np.int64]) -> list[Finding]:
 
 
 def small_classes(named: Named) -> list[Finding]:
-    """Returns the findings about how many examples the classes have."""
-    examples = named.examples
-    counts = np.bincount(examples.labels, minlength=len(examples.classes))
-    few = [Case((examples.classes[at],), named.count(int(counts[at]))) for at in np.flatnonzero(counts < _FEW)]
+    """Returns as a finding the classes, or labels, that have few examples."""
+    counts = named.counts()
+    cases = tuple(_class_case(named, at, counts) for at in np.flatnonzero(counts < _FEW))
+    title = f"{counted(len(cases), named.word)} with fewer than {_FEW} examples"
+    advice = (
+        f"Add examples or remove the {named.word}: so few can neither be learned from nor tested on with certainty."
+    )
+    return found_in("small class", "warning", title, advice, cases)
+
+
+def uneven_classes(named: Named) -> list[Finding]:
+    """Returns as a finding the largest and the smallest class, or label, where these differ much."""
+    counts = named.counts()
     ordered = np.argsort(counts, kind="stable")
     ends = [ordered[0], ordered[-1]] if len(ordered) else []
-    uneven = len(ends) == 2 and counts[ends[1]] > _UNEVEN * max(1, counts[ends[0]])
-    return [
-        *found_in(
-            "small class", "warning", f"{counted(len(few), 'class')} with fewer than {_FEW} examples",
-            "Add examples or remove the class: so few can neither be learned from nor tested on with any certainty.",
-            tuple(few),
-        ),
-        *found_in(
-            "imbalance", "note", "the largest class has more than ten times the examples of the smallest",
-            "Accuracy alone will hide how the small classes fare: look at the figures of each class.",
-            tuple(Case((examples.classes[at],), named.count(int(counts[at]))) for at in ends) if uneven else (),
-        ),
-    ]  # fmt: skip
+    if len(ends) < 2 or counts[ends[1]] <= _UNEVEN * max(1, counts[ends[0]]):
+        return []
+    title = f"the largest {named.word} has more than ten times the examples of the smallest"
+    advice = f"The figures of all together hide how the small ones fare: look at those of each {named.word}."
+    return found_in("imbalance", "note", title, advice, tuple(_class_case(named, at, counts) for at in ends))
+
+
+def _class_case(named: Named, at: Any, counts: NDArray[np.int64]) -> Case:
+    return Case((named.classes[at],), named.count(int(counts[at])))
 
 
 def like_named_classes(named: Named) -> list[Finding]:
@@ -212,13 +238,13 @@ def joined_across_parts(named: Named, split: Split) -> list[Finding]:
 
 
 def without_a_part(named: Named, split: Split) -> list[Finding]:
-    """Returns as findings the classes that have no example in a part of the split that others have examples in."""
-    examples, found = named.examples, []
+    """Returns as findings the classes, or labels, that no example of a part has where others have some."""
+    found = []
     for part, rows in zip(PART_NAMES, (split.train, split.validation, split.test), strict=True):
-        counts = np.bincount(examples.labels[rows], minlength=len(examples.classes))
-        missing = tuple(Case((examples.classes[at],)) for at in np.flatnonzero(counts == 0)) if counts.any() else ()
+        counts = named.counts(rows)
+        missing = tuple(Case((named.classes[at],)) for at in np.flatnonzero(counts == 0)) if counts.any() else ()
         advice = "They have too few different examples, or the data's own parts leave them out."
-        title = f"{counted(len(missing), 'class')} without a {part} example"
+        title = f"{counted(len(missing), named.word)} without a {part} example"
         found += found_in(f"no {part}", "warning", title, advice, missing)
     return found
 

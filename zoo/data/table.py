@@ -215,7 +215,9 @@ def _check(path: Path, line: int, values: list[str], classes: set[str], task: Ta
     if what == "path" and not values[0].strip():
         raise DataError(f"{path}, line {line}: the path is empty.")
     if not values[1] and task != "multilabel":
-        raise DataError(f"{path}, line {line}: the label is empty.")
+        raise DataError(
+            f"{path}, line {line}: the label is empty. If it has none of several labels, say so: --task multilabel."
+        )
     if values[2] and values[2] not in PARTS:
         raise DataError(f"{path}, line {line}: expected a split of {', '.join(PARTS)} or nothing; got {values[2]!r}.")
     refuse_bytes(path, line, values[1])

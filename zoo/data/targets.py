@@ -15,6 +15,7 @@ Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 SEPARATOR = "|"
+_LARGEST = float(np.finfo(np.float32).max)
 _LONG = 1000  # Python refuses to read numbers much longer than that
 
 
@@ -55,14 +56,14 @@ def targets_of_array(y: NDArray[Any], task: Task, classes: Sequence[str] | None)
     Raises:
         DataError: The array is another.
     """
-    values = y[:, None] if y.ndim == 1 and task == "regression" else y
+    values = y[:, None] if y.ndim == 1 else y
     if values.ndim != 2 or values.dtype.kind not in "biuf" or not values.shape[1]:
         wanted = "0 or 1 for each label, [n, labels]" if task == "multilabel" else "numbers, [n] or [n, outputs]"
         raise DataError(f"Expected {wanted}, for {task}; got {y.dtype} {list(y.shape)}.")
     if task == "multilabel" and not np.isin(values, (0, 1)).all():
         raise DataError("Expected 0 or 1 for each label; got other numbers. For values: task='regression'.")
-    if not np.isfinite(values).all():
-        raise DataError("Expected values that are finite; got NaN or infinity.")
+    if values.dtype.kind == "f" and not (np.abs(values) <= _LARGEST).all():
+        raise DataError(f"Expected values that are finite, and at most {_LARGEST:.2g}; got others.")
     count = values.shape[1]
     only = ("value",) if task == "regression" and count == 1 else tuple(str(number) for number in range(count))
     names = tuple(classes) if classes is not None else only
@@ -112,7 +113,7 @@ def finite_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:
         raise DataError(f"expected a number for a regression; got {text!r}")
     return value
 

@@ -74,8 +74,6 @@ def _is_loadable(entry: Entry) -> bool:
             return _SLIM.fullmatch(entry.name) is not None
         case "local":
             return _is_whole_model(entry) or _is_caffe_net(entry.files) or _is_known_net(entry, entry.files)
-        case _:
-            return False
 
 
 def _is_whole_model(entry: Entry) -> bool:

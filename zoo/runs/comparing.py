@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from zoo.data.targets import Task
 from zoo.errors import DataError, IntegrityError, NotFoundError, UsageError
-from zoo.files import sha256_of
 from zoo.runs.differences import Difference, Said, differences_of, right_in_one_only
 from zoo.runs.run import Run, open_run
 
@@ -107,7 +106,7 @@ def compare(run: str | Path | Run, other: str | Path | Run) -> Comparison:
     one, two = (each if isinstance(each, Run) else open_run(each) for each in (run, other))
     _refuse_unlike(one, two)
     ours, theirs = read_predictions(one), read_predictions(two)
-    common = sorted(ours.keys() & theirs.keys())
+    common = sorted(key for key in ours.keys() & theirs.keys() if not key[1])  # of copies one tells all
     keys = [key for key in common if ours[key].label == theirs[key].label]
     if not keys:
         raise DataError(_nothing_common(one, two, len(ours), len(theirs), len(common)))
@@ -160,7 +159,7 @@ def read_predictions(run: Run) -> dict[Key, Said]:
         NotFoundError: The run has no file of them.
         IntegrityError: It is damaged.
     """
-    path = kept_file(run, _FILE)
+    path = run.kept(_FILE)
     if path is None:
         raise NotFoundError(
             f"{run.path} has no {_FILE}: an older version made it. Make it again with zoo transfer, or judge each run "
@@ -182,20 +181,3 @@ def _numbered(rows: Sequence[Mapping[str, str]]) -> dict[Key, Said]:
         found[row["id"], seen[row["id"]]] = said
         seen[row["id"]] += 1
     return found
-
-
-def kept_file(run: Run, name: str) -> Path | None:
-    """Returns the path of a file that a run wrote beside its model; None where it wrote none.
-
-    Raises:
-        IntegrityError: It is gone, or no longer what the run wrote.
-    """
-    expected, path = run.record["files"].get(name), run.path / name
-    if expected is None:
-        return None
-    found = f"sha256:{sha256_of(path)}" if path.is_file() else "no file"
-    if found != expected:
-        raise IntegrityError(
-            f"{path} is not the file that the run wrote: expected {expected}, found {found}. Make the run again."
-        )
-    return path

@@ -51,6 +51,12 @@ class Score:
             return None
         return rival > self.high if self.less_is_better else rival < self.low
 
+    def is_beaten_by(self, rival: float | None) -> bool:
+        """Returns whether `rival` is better than all of the interval."""
+        if rival is None or self.low is None or self.high is None:
+            return False
+        return rival < self.low if self.less_is_better else rival > self.high
+
     def said(self, value: float | None) -> str:
         """Returns such a figure as people read it."""
         if value is None:
@@ -79,9 +85,9 @@ def score_of(test: Mapping[str, Any], task: str, baselines: Mapping[str, Any]) -
     """
     neighbor = baselines.get("nearest_neighbor")
     if task != "classification":
-        key, name = ("example_f1", "f1") if task == "multilabel" else ("mae", "mae")
-        low, high = test.get(f"{key}_interval") or (None, None)
-        return Score(name, float(test[key]), low, high, test["count"], None, baselines.get("guess"), neighbor)
+        name = "example_f1" if task == "multilabel" else "mae"
+        low, high = test.get(f"{name}_interval") or (None, None)
+        return Score(name, float(test[name]), low, high, test["count"], None, baselines.get("guess"), neighbor)
     confusion = np.asarray(test["confusion"], np.int64)
     count, right = int(confusion.sum()), int(confusion.trace())
     low, high = test.get("accuracy_interval") or wilson_interval(right, count)

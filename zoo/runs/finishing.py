@@ -92,7 +92,7 @@ def _shown(job: Job, outputs: NDArray[np.float32]) -> tuple[list[Mistake], list[
 
 def _arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
 
 
@@ -134,6 +134,7 @@ def _record(job: Job, outcome: Outcome) -> dict[str, Any]:
             "validation": {score: best.val_score, "loss": best.val_loss},
             "test": verdict.test.to_json(),
             "baselines": dict(verdict.baselines),
+            "logits_divided_by": verdict.divided_by,
         },
         "parity": {"largest_difference": outcome.parity[0], "examples": outcome.parity[1]},
         "scratch": _scratch_record(job, outcome),

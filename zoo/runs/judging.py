@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.targets import target_names
+from zoo.data import Examples, Rows
+from zoo.data.targets import Task, target_names
+from zoo.errors import DataError
 from zoo.features import Features
+from zoo.intervals import wider
 from zoo.runs.job import Job
 from zoo.runs.trained import Scratch, Trained, reader
 from zoo.surgery import Surgery
 from zoo.training import Evaluation, evaluate, predict
-from zoo.training.baselines import guess, nearest_neighbors
+from zoo.training.baselines import guess, is_affordable, nearest_neighbors
 from zoo.training.calibration import temperature
+
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,14 @@ class Verdict:
         test: Figures of those.
         scratch: What the rival says.
         baselines: Figures of what needs no training, by name.
+        divided_by: What the model's logits were divided by, to `calibrate`; None: they are as they were trained.
     """
 
     outputs: NDArray[np.float32]
     test: Evaluation
     scratch: NDArray[np.float32] | None
     baselines: Mapping[str, Any]
+    divided_by: float | None = None
 
 
 def judge(job: Job, trained: Trained, scratch: Scratch | None) -> Verdict:
@@ -44,20 +51,80 @@ def judge(job: Job, trained: Trained, scratch: Scratch | None) -> Verdict:
         job: What was to be done, cut as the last phase had it.
         trained: What came of it.
         scratch: The rival, where one was asked for.
+
+    Raises:
+        DataError: What it says of an example is not finite.
     """
     examples, surgery = job.examples, trained.surgery
     scale = None if examples.task == "regression" else _temperature(job, trained)
-    if scale is not None and job.settings.calibrate:
-        _divide(surgery, scale)
+    divided_by = scale if job.settings.calibrate else None
+    if divided_by is not None:
+        _divide(surgery, divided_by)
         scale = 1.0
     part = job.part("test", trained.x)
     outputs = predict(surgery.trainable, part)
+    refuse_infinite(outputs, part.rows, examples)
     labels = examples.labels[job.split.test]
-    test = evaluate(outputs, labels, examples.task, classes=examples.classes, temperature=scale)
+    test = judged(outputs, labels, examples.ids[part.rows], examples.task, examples.classes, scale)
     rival = None
     if scratch:
         rival = predict(scratch.surgery.trainable, job.part("test", reader(job)))
-    return Verdict(outputs, test, rival, _baselines(job, trained))
+    return Verdict(outputs, test, rival, _baselines(job, trained), divided_by)
+
+
+def judged(
+    outputs: NDArray[np.float32],
+    labels: NDArray[Any],
+    ids: NDArray[np.uint8],
+    task: Task,
+    classes: Sequence[str],
+    temperature: float | None,
+) -> Evaluation:
+    """Returns figures of outputs; where examples are copies of others, intervals count each content once.
+
+    Args:
+        outputs: [n, classes].
+        labels: As of `evaluate`.
+        ids: uint8 [n, 32]: identities of the examples.
+        task: What the labels are.
+        classes: Their names.
+        temperature: As of `evaluate`.
+    """
+    found = evaluate(outputs, labels, task, classes=classes, temperature=temperature)
+    first = np.unique(ids, axis=0, return_index=True)[1]
+    if len(first) == len(ids):
+        return found
+    intervals = evaluate(outputs[first], labels[first], task, classes=classes).intervals
+    known = {name: value for name, value in found.figures.items() if value is not None}
+    honest = {
+        name: wider(ends, (known[name], known[name])) if name in known and ends[0] == ends[0] else ends
+        for name, ends in intervals.items()
+    }
+    warning = (
+        f"Of {len(ids):,} test examples {len(first):,} differ: copies count in the figures, and but once in their "
+        "intervals."
+    )
+    return replace(found, intervals=honest, warnings=(*found.warnings, warning))
+
+
+def refuse_infinite(outputs: NDArray[np.float32], rows: Rows, examples: Examples) -> None:
+    """Refuses outputs that are not finite.
+
+    Args:
+        outputs: [n, classes].
+        rows: int64 [n]: of which examples.
+        examples: All of them.
+
+    Raises:
+        DataError: Some are not; the message names the examples.
+    """
+    faults = rows[~np.isfinite(outputs).all(axis=1)].tolist()
+    if faults:
+        shown = ", ".join(str(row) if examples.paths is None else examples.paths[row] for row in faults[:_NAMED])
+        raise DataError(
+            f"What the model puts out for {len(faults):,} of {len(rows):,} examples is not finite: {shown}"
+            f"{', ...' if len(faults) > _NAMED else ''}. Look at their values: they may be far from those of training."
+        )
 
 
 def _temperature(job: Job, trained: Trained) -> float | None:
@@ -85,8 +152,8 @@ def _baselines(job: Job, trained: Trained) -> dict[str, Any]:
 
     found = {"majority" if task == "classification" else "guess": score(guess(train, len(test), task, classes))}
     x = trained.first
-    if isinstance(x, Features) and len(x.shape) == 2:
-        found["nearest_neighbor"] = score(nearest_neighbors(x[split.train], train, x[split.test], task, classes))
+    if isinstance(x, Features) and is_affordable(len(split.train), len(split.test), x.shape):
+        found["nearest_neighbor"] = score(nearest_neighbors(x, split.train, train, split.test, task, classes))
     return found
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.data.decode import REDUCED_STILL, SUFFIXES, DecodedColor, decode_bytes, decode_picture
 from zoo.data.targets import SEPARATOR
+from zoo.data.walking import files_under
 from zoo.errors import DataError, NotFoundError, UsageError, ZooError
 from zoo.progress import Progress, Silent
 from zoo.runs.rows import ROW_FILES, read_rows
@@ -265,7 +266,8 @@ def found_sources(inputs: Iterable[str | Path | bytes], failed: Failed) -> list[
         if isinstance(path, bytes) or (path.exists() and not path.is_dir()):
             found.append(path)
         elif path.is_dir():
-            inside = sorted(one for one in path.rglob("[!.]*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            names = sorted(one.path for one in files_under(str(path)) if Path(one.path).suffix.lower() in SUFFIXES)
+            inside = [path / name for name in names]
             found += inside
             if not inside:
                 failed(NotFoundError(f"No pictures under {path} ({', '.join(sorted(SUFFIXES))})."))

@@ -30,7 +30,19 @@ _NEEDED = (
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as readable JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    write_bytes(path, as_bytes(f"{text}\n"))
+
+
+def _plain(value: Any) -> Any:
+    """Returns a number of NumPy as JSON has it.
+
+    Raises:
+        TypeError: It is no number.
+    """
+    if hasattr(value, "dtype") and not value.shape:
+        return value.item()
+    raise TypeError(f"Expected what JSON can hold; got {type(value).__name__}.")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -38,7 +50,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *rows])
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, as_bytes(text.getvalue()))
+
+
+def as_bytes(text: str) -> bytes:
+    """Returns a text in UTF-8; what a file's name has that is none is escaped, as JSON reads it back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def file_digests(folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from zoo.data.whole_files import read_file
 from zoo.errors import DataError
 
 ROW_FILES = (".npy", ".npz", ".csv")
+_AT_ONCE = 1024
 
 
 def read_rows(path: Path) -> NDArray[Any]:
@@ -35,7 +36,17 @@ def read_rows(path: Path) -> NDArray[Any]:
     array = _npz(path) if suffix == ".npz" else _npy(path)
     if not array.ndim or array.dtype.kind not in "biuf":
         raise DataError(f"{path}: expected rows of numbers [n, ...]; got {array.dtype} {list(array.shape)}.")
+    _refuse_infinite(path, array)
     return array
+
+
+def _refuse_infinite(path: Path, array: NDArray[Any]) -> None:
+    """Refuses an array of which a row is not finite, before any row of it is predicted."""
+    for begin in range(0, len(array) if array.dtype.kind == "f" else 0, _AT_ONCE):
+        part = np.asarray(array[begin : begin + _AT_ONCE])
+        faults = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(axis=1))
+        if len(faults):
+            raise DataError(f"{path}, row {begin + int(faults[0])}: expected numbers that are finite.")
 
 
 def _npy(path: Path) -> NDArray[Any]:

@@ -82,14 +82,13 @@ class Run:
 
     @property
     def score_name(self) -> str:
-        """What `score` is: `accuracy`, `f1` (multilabel: mean over examples) or `mae` (regression)."""
-        return {"multilabel": "f1", "regression": "mae"}.get(self.task, "accuracy")
+        """What `score` is: `accuracy`, `example_f1` (multilabel: mean over examples) or `mae` (regression)."""
+        return {"multilabel": "example_f1", "regression": "mae"}.get(self.task, "accuracy")
 
     @property
     def score(self) -> float:
         """How good the run's model is on the test examples; what that is, `score_name` says."""
-        test = self.record["metrics"]["test"]
-        return float(test[{"f1": "example_f1"}.get(self.score_name, self.score_name)])
+        return float(self.record["metrics"]["test"][self.score_name])
 
     @property
     def accuracy(self) -> float:
@@ -139,10 +138,9 @@ class Run:
         """
         from zoo.data.npz import NpzFile
 
-        path = self.path / "samples.npz"
-        if "samples.npz" not in self.record["files"]:
+        path = self.kept("samples.npz")
+        if path is None:
             return []
-        self._refuse_changed(path)
         arrays = NpzFile(path)
         return [arrays.array(name) for name in sorted(arrays.names)]
 
@@ -222,19 +220,27 @@ class Run:
     def _model(self) -> keras.Model:
         from zoo.loading import load_model
 
-        path = self.path / "model.keras"
-        self._refuse_changed(path)
+        path = self.kept("model.keras")
+        if path is None:
+            raise IntegrityError(f"{self.path / 'run.json'} tells of no model.keras; the run must be made again.")
         return load_model(path)
 
-    def _refuse_changed(self, path: Path) -> None:
-        """Raises `IntegrityError` for a file that is not the one which the run wrote."""
+    def kept(self, name: str) -> Path | None:
+        """Returns the path of a file that the run wrote; None where it wrote none of that name.
+
+        Raises:
+            IntegrityError: It is gone, or no longer what the run wrote.
+        """
+        expected, path = self.record["files"].get(name), self.path / name
+        if expected is None:
+            return None
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; the run must be made again.")
-        expected, found = self.record["files"].get(path.name), f"sha256:{sha256_of(path)}"
-        if found != expected:
+        if (found := f"sha256:{sha256_of(path)}") != expected:
             raise IntegrityError(
                 f"{path} is not the file that the run wrote: expected {expected}, found {found}. Make the run again."
             )
+        return path
 
 
 def _warn(error: ZooError) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from zoo.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from zoo.files import disk_errors, flush, remove_leftovers, temporary_name, write_bytes
 from zoo.locking import try_lock
+from zoo.runs.record import as_bytes
 
 SUFFIX = ".unfinished"
 _SCHEMA = 1
@@ -47,7 +48,7 @@ class UnfinishedRun:
     def write_job(self, job: Mapping[str, Any]) -> None:
         """Writes what the run is to be continued with."""
         text = json.dumps({"schema": _SCHEMA, **job}, indent=2, ensure_ascii=False)
-        write_bytes(self.path / _JOB, f"{text}\n".encode())
+        write_bytes(self.path / _JOB, as_bytes(f"{text}\n"))
 
     def publish(self) -> Path:
         """Gives the run's files their name, `wanted` or the next that is free, and returns that."""
@@ -75,7 +76,7 @@ class UnfinishedRun:
 def new_run(wanted: Path) -> Iterator[UnfinishedRun]:
     """Gives the folder of a new run to work in; `publish` makes it a run.
 
-    On an error it is kept where there is a checkpoint to go on from, and else removed.
+    On an error it is kept where there is something to go on from, a checkpoint or a search, and else removed.
 
     Raises:
         DiskError: The folder cannot be written: known before any work is done.
@@ -84,13 +85,13 @@ def new_run(wanted: Path) -> Iterator[UnfinishedRun]:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(wanted.parent)
         run = _begun(wanted)
-    with _ended(run):
+    with _ended(run, keep=False):
         yield run
 
 
 @contextlib.contextmanager
 def continued_run(wanted: Path) -> Iterator[UnfinishedRun]:
-    """Gives the folder of a run that was killed, to go on with it.
+    """Gives the folder of a run that was killed, to go on with it; on an error it stays.
 
     Raises:
         NotFoundError: There is none.
@@ -98,13 +99,16 @@ def continued_run(wanted: Path) -> Iterator[UnfinishedRun]:
     """
     path = unfinished_path(wanted)
     lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    if try_lock(lock) is False:
+    is_free = try_lock(lock)
+    if is_free is False:
         os.close(lock)
         raise BusyError(f"Another process works on {path}. Wait for it to end.")
+    if is_free is None:
+        _log.warning("Whether another process works on %s cannot be told: its file system has no locks.", path)
     run = UnfinishedRun(path, lock)
     shutil.rmtree(run.result, ignore_errors=True)
     run.result.mkdir()
-    with _ended(run):
+    with _ended(run, keep=True):
         yield run
 
 
@@ -132,6 +136,7 @@ def unfinished_path(run: Path) -> Path:
     Raises:
         NotFoundError: There is none; UsageError where it is finished.
     """
+    run = run if run.name else run.resolve()
     name = run.name.removesuffix(SUFFIX)
     places = [run.with_name(name + SUFFIX), Path("runs", run.with_name(name + SUFFIX))]
     found = next((each for each in places if each.is_dir()), None)
@@ -150,9 +155,13 @@ def unfinished_runs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def has_checkpoint(path: Path) -> bool:
-    """Returns whether there is something to go on from in an unfinished run's folder."""
-    return any(path.glob("checkpoint-*.safetensors"))
+def has_progress(path: Path) -> bool:
+    """Returns whether there is something to go on from in an unfinished run's folder: a checkpoint, or a search."""
+    if any(path.glob("checkpoint-*.safetensors")):
+        return True
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return json.loads((path / _JOB).read_bytes()).get("search") is not None
+    return False
 
 
 def free_name(wanted: Path) -> Path:
@@ -187,15 +196,15 @@ def _begun(wanted: Path) -> UnfinishedRun:
 
 
 def _is_given_up(path: Path) -> bool:
-    """Removes what a killed run left without a checkpoint; says so of one that has some."""
+    """Removes what a killed run left without anything to go on from; says so of one that has something."""
     try:
         lock = os.open(path / _LOCK, os.O_RDWR)
     except OSError:
         return False
     try:
-        if try_lock(lock) is False:
+        if not try_lock(lock):
             return False
-        if has_checkpoint(path):
+        if has_progress(path):
             _log.warning(
                 "%s is a run that was not finished. To go on with it: zoo transfer --resume %s. Or remove it.",
                 path, path.with_name(path.name.removesuffix(SUFFIX)),
@@ -208,13 +217,13 @@ def _is_given_up(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _ended(run: UnfinishedRun) -> Iterator[None]:
+def _ended(run: UnfinishedRun, *, keep: bool) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        keep = has_checkpoint(run.path)
+        keep = keep or has_progress(run.path)
         run.close(keep=keep)
         if keep:
-            _log.warning("What was trained is kept. To go on: zoo transfer --resume %s", run.wanted)
+            _log.warning("What was done is kept. To go on: zoo transfer --resume %s", run.wanted)
         raise
     run.close(keep=False)

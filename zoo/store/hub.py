@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from pathlib import Path
 
@@ -63,10 +64,8 @@ def resolved_module(handle: str, *, offline: bool) -> Path:
             f"{handle} is not in the cache of tensorflow_hub ({HUB_CACHE}), and the network may not be used. When "
             "online: zoo add, again; or give the folder of the module, if you have it."
         )
-    import tensorflow_hub  # here: it takes long to import
-
     try:
-        return Path(tensorflow_hub.resolve(handle))
+        return Path(importlib.import_module("tensorflow_hub").resolve(handle))  # here: it takes long to import
     except Exception as error:  # of many kinds, of TensorFlow's and of Python's network
         raise NotFoundError(
             f"tensorflow_hub cannot fetch {handle}: {' '.join(str(error).split())[:300]}. See what the registry knows: "

@@ -75,7 +75,8 @@ class Trunk:
         if not 1 <= depth <= self.depth:
             raise CutError(f"Expected a depth of 1 to {self.depth} units; got {depth}.")
         output = apply_tap(self.cuts[depth], tap, f"unit{depth}")
-        return Trunk(self.name, self.unit_names[:depth], self.cuts[: depth + 1], output, tap, self.preprocessing)
+        known_as: Tap = "map" if output is self.cuts[depth] else tap  # of a vector nothing is pooled
+        return Trunk(self.name, self.unit_names[:depth], self.cuts[: depth + 1], output, known_as, self.preprocessing)
 
     def __call__(self, x: Any) -> Any:
         """Returns the features [batch, ...] of preprocessed examples `x` [batch, ...]."""

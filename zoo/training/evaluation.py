@@ -317,8 +317,8 @@ def _of_shares(values: Any, rng: np.random.Generator) -> Interval:
 
 
 def _of_means(values: Any, rng: np.random.Generator) -> Interval:
-    """Returns the interval of a mean."""
-    return percentiles(resampled_means(values, rng), len(values)) if len(values) else UNKNOWN
+    """Returns the interval of a mean of numbers of 0 or more."""
+    return percentiles(np.maximum(resampled_means(values, rng), 0), len(values)) if len(values) else UNKNOWN
 
 
 def _of_values(outputs: Floats, values: Floats, rng: np.random.Generator) -> Evaluation:

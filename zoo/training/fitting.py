@@ -32,6 +32,8 @@ from zoo.training.objectives import Objective
 from zoo.training.optimizers import Group, Optimizers
 from zoo.training.settings import FitSettings
 
+Watch = Callable[[Epoch, float | None], None]
+
 _EVALUATION_BATCH = 512
 _NAMED = 5  # files of a batch that an error names
 
@@ -47,7 +49,7 @@ def fit(
     groups: Sequence[Group] | None = None,
     checkpoint: Checkpoint | None = None,
     beat_start: bool = False,
-    watch: Callable[[Epoch, float], None] | None = None,
+    watch: Watch | None = None,
 ) -> History:
     """Trains `model` and leaves it with its best weights.
 
@@ -65,7 +67,8 @@ def fit(
             says can train, with the rate as it is.
         checkpoint: Where to go on, and what to go on from after a kill.
         beat_start: Whether the weights of the beginning are kept where no epoch has a lower validation loss than they.
-        watch: Called after every epoch, with the learning rate of its end.
+        watch: Called after every epoch, with the learning rate of its end; and for each that the checkpoint tells of,
+            with None.
 
     Raises:
         TrainingError: A loss or weight is not finite; the model has the best weights from before. Or memory ran out.
@@ -156,23 +159,26 @@ class Fitting:
         self,
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
-        watch: Callable[[Epoch, float], None] | None = None,
+        watch: Watch | None = None,
         *,
         beat_start: bool = False,
         until: int | None = None,
+        deadline: float | None = None,
     ) -> History:
         """Trains, leaves the model with its best weights, and returns what was done since the beginning.
 
-        It pauses after epoch number `until`; a further call goes on from there, with the weights of its end. Other
-        arguments are those of `fit`.
+        It pauses after epoch number `until`, and (but for the first) before one that would begin after `deadline`, a
+        time of `time.perf_counter`; a further call goes on from there, with the weights of its end. Other arguments are
+        those of `fit`.
         """
         began, progress = time.perf_counter(), progress or Silent()
         if self._paused is not None:
             self._model.set_weights(self._paused)
-        self._stopped = self._stopped or self._restored(checkpoint, progress)
+        self._stopped = self._stopped or self._restored(checkpoint, progress, watch)
         if beat_start and not self._epochs and len(self._validation):
             self._best = self._evaluate()[0]
-        self._train_on(progress, checkpoint, watch, self._settings.epochs if until is None else until)
+        until = self._settings.epochs if until is None else until
+        self._train_on(progress, checkpoint, watch, until, math.inf if deadline is None else deadline)
         self._seconds += time.perf_counter() - began
         if len(self._validation):
             self._paused = self._model.get_weights() if self._stopped is None else None
@@ -186,10 +192,13 @@ class Fitting:
         self,
         progress: Progress,
         checkpoint: Checkpoint | None,
-        watch: Callable[[Epoch, float], None] | None,
+        watch: Watch | None,
         until: int,
+        deadline: float,
     ) -> None:
         while self._stopped is None and len(self._epochs) < until:
+            if self._epochs and time.perf_counter() >= deadline:
+                break
             epoch = self._epoch(len(self._epochs) + 1)
             self._epochs.append(epoch)
             self._tell(progress, epoch)
@@ -199,7 +208,7 @@ class Fitting:
             if checkpoint and (checkpoint.is_due() or (self._stopped and checkpoint.path.exists())):
                 checkpoint.save(self._state())
 
-    def _restored(self, checkpoint: Checkpoint | None, progress: Progress) -> str | None:
+    def _restored(self, checkpoint: Checkpoint | None, progress: Progress, watch: Watch | None) -> str | None:
         """Goes back to what a checkpoint holds; returns why training had ended, if it had."""
         state = checkpoint.load() if checkpoint and not self._epochs else None
         if checkpoint is None or state is None:
@@ -211,6 +220,8 @@ class Fitting:
         self._seconds += sum(each.seconds for each in self._epochs)
         for epoch in self._epochs:
             self._tell(progress, epoch)
+            if watch:
+                watch(epoch, None)
         return state.stopped
 
     def _state(self) -> FitState:
@@ -229,7 +240,8 @@ class Fitting:
             return f"no lower validation loss for {settings.patience} epochs"
         if number < settings.epochs:
             return None
-        improving = number == self._best_epoch > 1 and epoch.val_loss is not None
+        goes_on = settings.schedule.name in ("constant", "exponential")  # others have ended with the last epoch
+        improving = number == self._best_epoch > 1 and epoch.val_loss is not None and goes_on
         return "all epochs were run" + (", and the last was the best: more may do better" if improving else "")
 
     def _tell(self, progress: Progress, epoch: Epoch) -> None:
@@ -269,9 +281,10 @@ class Fitting:
         if rows is not None and self._train.paths is not None:
             shown = ", ".join(self._train.paths[int(row)] for row in rows[:_NAMED])
             files = f" The batch: {shown}" + (f" and {len(rows) - _NAMED} more." if len(rows) > _NAMED else ".")
+        lower = self._settings.learning_rate / 10
         raise TrainingError(
-            f"{what}, with learning rate {rate:g}; the best weights from before are kept. Try --lr {rate / 10:.1g} or "
-            f"--clip-norm 1, and look for features or labels that are not finite.{files}"
+            f"{what}, with learning rate {rate:g}; the best weights from before are kept. Try --lr {lower:.1g} (of a "
+            f"later phase --unfreeze-lr) or --clip-norm 1, and look for features or labels that are not finite.{files}"
         )
 
     def _evaluate(self) -> tuple[float, float]:

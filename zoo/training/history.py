@@ -40,7 +40,7 @@ class History:
         steps: How many were taken.
         seconds: Wall time.
         stopped: Why it ended.
-        score_name: `accuracy`, `f1` or `mae`: what the scores are.
+        score_name: `accuracy`, `example_f1` or `mae`: what the scores are.
     """
 
     epochs: tuple[Epoch, ...]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from zoo.data.targets import Task
 from zoo.errors import UsageError
+from zoo.training.evaluation import SCORES
 from zoo.training.settings import Loss
 
 _MOST_WEIGHT = 100.0  # of what is present against what is absent, in multilabel tasks
-SCORES = {"classification": "accuracy", "multilabel": "f1", "regression": "mae"}
 
 
 class Objective:
@@ -27,8 +27,8 @@ class Objective:
         classes: Their names.
 
     Attributes:
-        score_name: `accuracy`; `f1` (of each example's labels, 1 where it has none and none is found), or `mae`, in the
-            unit of the values.
+        score_name: `accuracy`; `example_f1` (of each example's labels, 1 where it has none and none is found), or
+            `mae`, in the unit of the values.
         center: float32 [outputs]: the mean of the training targets, 0 but for regression.
         spread: float32 [outputs]: their standard deviation, 1 but for regression.
 
@@ -112,10 +112,11 @@ def _class_weights(
     if task == "regression":
         raise UsageError("A regression has no classes that could have weights; leave --class-weights (class_weights).")
     if isinstance(weights, Mapping):
-        unknown = [name for name in weights if name not in (classes or ())]
+        named = {str(name): weight for name, weight in weights.items()}
+        unknown = [name for name in named if name not in (classes or ())]
         if unknown:
             raise UsageError(f"Expected weights of classes of {', '.join(classes or ())}; got {', '.join(unknown)}.")
-        return np.array([weights.get(name, 1.0) for name in classes or ()], np.float32)
+        return np.array([named.get(name, 1.0) for name in classes or ()], np.float32)
     if targets is None or classes is None:
         raise UsageError("Balanced class weights need the training targets and the names of the classes.")
     if task == "multilabel":

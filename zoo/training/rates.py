@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.compiled import trace
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.progress import Progress, Silent
 from zoo.surgery import training_call
 from zoo.training.chunks import Part
@@ -77,6 +77,7 @@ def find_rate(
     Raises:
         UsageError: Rates that do not rise, or too few steps.
         DataError: There are no training examples.
+        TrainingError: The loss is not finite from the beginning.
     """
     settings, objective = settings or FitSettings(), objective or Objective()
     if not 0 < first < last < math.inf:
@@ -119,6 +120,11 @@ class _Test:
                     break
         finally:
             progress.close()
+        if sum(map(math.isfinite, losses)) < 2:
+            raise TrainingError(
+                f"The loss of step {len(losses)} is {losses[-1]}, with a rate of {rates[len(losses) - 1]:.2g}: nothing "
+                f"can be read off so few. Begin lower (--first, now {rates[0]:.2g}), and look at the data: zoo check"
+            )
         return summed_up(rates.tolist()[: len(losses)], losses, stopped)
 
     def _batches(self, count: int) -> list[Any]:
@@ -151,7 +157,8 @@ def summed_up(rates: Sequence[float], losses: Sequence[float], stopped: str) -> 
     if len(valley) > 2:
         suggested = rates[valley[0] + 2 * (valley[-1] - valley[0]) // 3]
         slope = np.gradient(smoothed, np.log(rates))
-        steepest = rates[int(np.argmin(slope[: valley[-1] + 1]))]
+        begin = min(max(valley[0], len(rates) // 10), valley[-1])  # the mean of the first few losses is noise
+        steepest = rates[begin + int(np.argmin(slope[begin : valley[-1] + 1]))]
     return RateSearch(tuple(rates), tuple(finite), tuple(smoothed), suggested, steepest, lowest, stopped)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from zoo.errors import UsageError
 
@@ -166,8 +165,8 @@ class Loss:
         if self.regression not in REGRESSION_LOSSES:
             raise UsageError(f"Expected a loss of {', '.join(REGRESSION_LOSSES)}; got {self.regression!r}.")
         weights = self.class_weights
-        if isinstance(weights, str) and weights != "balanced":
-            raise UsageError(f"Expected class weights as balanced, or a number for each class; got {weights!r}.")
+        if weights is not None and weights != "balanced" and not isinstance(weights, Mapping):
+            raise UsageError(f"Expected class weights as balanced, or a number for each by name; got {weights!r}.")
         if isinstance(weights, Mapping) and not all(0 < weight < math.inf for weight in weights.values()):
             raise UsageError(f"Expected class weights above 0; got {dict(weights)}.")
 
@@ -202,6 +201,8 @@ class Unfreeze:
             raise UsageError(f"Expected a decay from unit to unit of 1 or more; got {self.decay}.")
         if self.epochs is not None and self.epochs < 1:
             raise UsageError(f"Expected at least 1 epoch; got {self.epochs}.")
+        if not self.units and (self.gradual or self.learning_rate is not None or self.epochs is not None):
+            raise UsageError("Expected a number of units to unfreeze (--unfreeze 1) with what says how that is done.")
 
     def depths(self, freeze: int) -> list[int]:
         """Returns how many units are frozen in each later phase, of `freeze` in the first.
@@ -263,11 +264,3 @@ class FitSettings:
     def steps(self, examples: int) -> int:
         """Returns how many steps an epoch over so many examples has."""
         return -(-examples * self.passes // self.batch_size)
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> FitSettings:
-        """Returns settings that `dataclasses.asdict` took apart."""
-        parts = {"optimizer": Optimizer, "schedule": Schedule, "loss": Loss}
-        known = {each.name for each in dataclasses.fields(FitSettings)}
-        values = {name: parts[name](**each) if name in parts else each for name, each in value.items() if name in known}
-        return FitSettings(**values)

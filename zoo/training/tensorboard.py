@@ -29,15 +29,26 @@ class TensorBoardLog:
         folder: Where to; several runs side by side in one folder are compared.
         score_name: What `Epoch.score` is.
         settings: What was asked for, told as text; nested mappings are told by their paths.
+        anew: Whether it takes the place of a log that is there: of a training that is gone on with, whose epochs are
+            all told again.
 
     Raises:
         DiskError: The folder cannot be written to.
     """
 
     def __init__(
-        self, folder: str | Path, *, score_name: str = "accuracy", settings: Mapping[str, Any] | None = None
+        self,
+        folder: str | Path,
+        *,
+        score_name: str = "accuracy",
+        settings: Mapping[str, Any] | None = None,
+        anew: bool = False,
     ) -> None:
         self._folder, self._score = Path(folder), score_name
+        if anew:
+            for file in self._folder.glob("*/events.out.tfevents.*"):
+                with disk_errors(self._folder, elsewhere=_ELSEWHERE):
+                    file.unlink(missing_ok=True)
         self._writers: dict[str, Any] = {}
         if settings:
             self._text("train", "settings", _table(settings))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data import ArrayExamples, open_data, split_examples
+from zoo.data import ArrayExamples, open_data, split_examples, split_of
 from zoo.data.checking import DataCheck, check_data, data_warnings
 from zoo.data.findings import Finding
 from zoo.errors import DataError, NotFoundError
@@ -358,3 +358,33 @@ def test_links_and_other_files_are_counted(tmp_path: Path) -> None:
     for name in ("README", "cat/notes.txt"):
         (root / name).write_text("text")
     assert check_data(root).ignored == {"links": 1, "other files": 2}
+
+
+def test_labels_are_counted_each_for_itself_and_values_not_at_all() -> None:
+    random = np.random.default_rng(0)
+    rows, labels = random.normal(size=(200, 3)), (random.random((200, 8)) < 0.4).astype(np.uint8)
+    labels[:, 7] = 0
+    labels[:2, 7] = 1  # in one part at the most
+    parts = np.where(np.arange(200) < 120, 1, np.where(np.arange(200) < 160, 0, 2)).astype(np.int8)
+    several = ArrayExamples(rows, labels, parts=parts, task="multilabel")
+    values = ArrayExamples(rows, rows[:, 0], task="regression")
+
+    told = data_warnings(several, split_of(several))
+
+    assert told == (
+        "1 label without a train example: 7.",
+        "1 label without a test example: 7.",
+        f"The largest label has more than ten times the examples of the smallest: 7 (2 rows); "
+        f"{labels.sum(axis=0).argmax()} ({labels.sum(axis=0).max()} rows).",
+    )
+    assert [each.name for each in check_data(several).classes] == list("01234567")
+    assert data_warnings(values, split_of(values)) == ()
+    assert [(each.name, each.examples) for each in check_data(values).classes] == [("any value", 200)]
+
+
+def test_uneven_classes_are_warned_of_before_a_training() -> None:
+    examples = ArrayExamples(np.random.default_rng(0).normal(size=(110, 3)), np.arange(110) >= 105)
+    (told,) = data_warnings(examples, split_of(examples))
+    assert told == (
+        "The largest class has more than ten times the examples of the smallest: True (5 rows); False (105 rows)."
+    )

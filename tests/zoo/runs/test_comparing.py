@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import DataError, IntegrityError, NotFoundError, UsageError
-from zoo.runs.comparing import compare, kept_file, read_predictions
+from zoo.runs.comparing import compare, read_predictions
 from zoo.runs.run import Run
 
 HEADER = ["id", "file", "label", "predicted", "probability", "label_probability"]
@@ -159,12 +159,12 @@ def test_files_that_are_not_what_the_run_wrote_are_refused() -> None:
     with pytest.raises(IntegrityError, match="is not the file that the run wrote"):
         read_predictions(one)
     (one.path / FILE).unlink()
-    with pytest.raises(IntegrityError, match="found no file"):
+    with pytest.raises(IntegrityError, match="is missing"):
         read_predictions(one)
     two = write_run(Path("b"), [("0" * 64, "cat", "cat", "a lot")])
     with pytest.raises(IntegrityError, match="expected columns id, label"):
         read_predictions(two)
-    assert kept_file(two, "split.npz") is None
+    assert two.kept("split.npz") is None
 
 
 def test_comparing_needs_no_tensorflow() -> None:

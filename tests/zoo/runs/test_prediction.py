@@ -213,3 +213,18 @@ def test_a_preprocessing_that_is_not_that_of_the_model_is_refused() -> None:
     run.record["input"]["preprocessing"]["scale"] = 0.5
     with pytest.raises(IntegrityError, match="does not begin with the preprocessing"):
         run.predict(digit(0)[None, ..., None])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_row_that_is_not_finite_refuses_its_file_before_any_is_told(suffix: str) -> None:
+    rows = np.zeros((3000, 4), np.float32)
+    rows[2500, 1] = np.nan
+    np.save("rows.npy", rows) if suffix == ".npy" else np.savez("rows.npz", x=rows)
+    with pytest.raises(DataError, match="row 2500"):
+        small_run("regression").predict(f"rows{suffix}")
+
+
+def test_a_folder_is_looked_through_as_for_training() -> None:
+    for name in ("a/1.png", "a/.hidden/2.png", "a/@eaDir/3.png"):
+        save_digit(Path(name), 1)
+    assert [each.file for each in small_run().predict("a")] == ["a/1.png"]

@@ -86,10 +86,10 @@ def test_a_training_that_had_ended_is_not_trained_again(tmp_path: Path) -> None:
 
     found = fit(
         again, *parts(), FitSettings(EPOCHS, 8, 0.05, patience=EPOCHS), checkpoint=Checkpoint(path, 0.0),
-        watch=lambda epoch, rate: seen.append(epoch),
+        watch=lambda epoch, rate: seen.append((epoch, rate)),
     )  # fmt: skip
 
-    assert seen == []
+    assert seen == [(epoch, None) for epoch in expected.epochs]  # told again, and with no rate: nothing was trained
     assert found.epochs == expected.epochs
     for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

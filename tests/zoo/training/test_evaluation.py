@@ -304,3 +304,13 @@ def test_the_most_uncertain_examples_have_two_classes_alike() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.4, 0.35, 0.25], [0.5, 0.5, 0.0], [0.6, 0.2, 0.2]])
     assert most_uncertain(probabilities, 3).tolist() == [2, 1, 3]
     assert most_uncertain(np.ones((4, 1)), 3).tolist() == []
+
+
+def test_one_gross_error_among_many_leaves_intervals_that_can_be() -> None:
+    """Of so many examples the resampled means are drawn from a normal distribution, which knows no least value."""
+    values = np.zeros((20_001, 1))
+    values[0] = 1e6
+    found = evaluate(np.zeros((20_001, 1)), values, "regression")
+    for name in ("mae", "rmse"):
+        low, high = found.intervals[name]
+        assert 0 <= low <= found.figures[name] <= high  # type: ignore[operator]

@@ -50,6 +50,10 @@ def test_weights_by_name() -> None:
     np.testing.assert_allclose(found, np.array([1, 3, 1]) * Objective().losses(y, logits()[:3]), rtol=1e-6)
     with pytest.raises(UsageError, match="got z"):
         Objective(loss=Loss(class_weights={"z": 3.0}), targets=y, classes="abcd")
+    with pytest.raises(UsageError, match="got 7"):
+        Objective(loss=Loss(class_weights={7: 3.0}), targets=y, classes="abcd")  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match="a number for each by name"):
+        Loss(class_weights=[1, 5])  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no classes"):
         Objective("regression", Loss(class_weights="balanced"), y[:, None], ["value"])
 

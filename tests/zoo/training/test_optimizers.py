@@ -227,3 +227,13 @@ def test_the_rate_that_is_asked_for_is_that_of_the_schedule() -> None:
 def test_what_cannot_be_is_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()
+
+
+def test_adamw_decays_kernels_and_no_biases() -> None:
+    """Without decay it is Adam, which the losses above could not tell from it."""
+    theirs = of.AdamW(0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.5)
+    theirs.exclude_from_weight_decay(var_names=["bias"])
+    expected, plain = losses_of_keras(theirs), losses_of_keras(KERAS["adam"]())
+
+    assert losses_of_ours(Optimizer("adamw", weight_decay=0.5)) == pytest.approx(expected, abs=1e-4)
+    assert max(abs(one - other) for one, other in zip(expected, plain, strict=True)) > 0.01
