@@ -181,6 +181,9 @@ def _ask(spec: InputSpec, hint: str) -> str | None:
     return answer
 
 
+_TASKS = {"text-embedding": "texts"}
+
+
 def _show(added: zoo.Added, again: str) -> None:
     entry = added.entry
     files = [pair for file in entry.files for pair in (
@@ -192,7 +195,7 @@ def _show(added: zoo.Added, again: str) -> None:
         ("name", entry.name),
         ("format", added.format),
         *files,
-        ("input", input_text(entry.input) if entry.input else numbers or "no pictures, or not known"),
+        ("input", input_text(entry.input) if entry.input else numbers or _TASKS.get(entry.task, "not known")),
         *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
         *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
         ("can", "be loaded" if loads else "be kept; this version cannot load it"),
@@ -234,6 +237,8 @@ def _next(added: zoo.Added, again: str) -> str:
         return f"{again} --preprocess HOW"
     if added.nonfinite:
         return "get another copy, whose weights are finite"
+    if entry.task == "text-embedding":
+        return f"zoo transfer {entry.name} --data TEXTS.csv"
     if entry.input is not None and None not in entry.input.size:
         return f"zoo transfer {entry.name} --data digits"
     return f"zoo.transfer({entry.name!r}, (x, y)) in Python, with examples of yours"

@@ -111,7 +111,9 @@ def reused_by_name(
     if net is None:
         model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)
-        return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model)
+        is_vector = entry.source == "tfhub" and entry.output.classes is None  # its last unit is no classifier
+        whole = split_units(model, headless=True) if is_vector else None
+        return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model, whole)
     units = split_units(net)
     reuse, _ = select_units(units, settings.reuse, settings.freeze)
     headless, plan = _needed(entry, units, reuse)

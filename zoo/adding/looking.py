@@ -144,10 +144,10 @@ def _loaded(told: Told, draft: Entry, notes: list[str], what: str, copies: Seque
     notes += noting.features(output, model)
     entry = dataclasses.replace(
         draft,
-        task=_task(spec, output),
+        task="text-embedding" if _takes_texts(model) else _task(spec, output),
         input=spec,
         output=output,
-        params=model.count_params() or None,
+        params=model.count_params() or sum(getattr(layer, "parameters", 0) for layer in model.layers) or None,
         units=ARCHITECTURES[draft.arch].units if draft.arch else _units(model, notes),
         recorded=None if isinstance(recorded, str) else recorded,
     )
@@ -160,6 +160,10 @@ def _units(model: keras.Model, notes: list[str]) -> int | None:
     except CutError as error:
         notes.append(f"It loads, but cannot be cut into units, nor transferred: {error}")
         return None
+
+
+def _takes_texts(model: keras.Model) -> bool:
+    return bool(model.inputs[0].dtype == "string")
 
 
 def _task(spec: InputSpec | None, output: OutputSpec) -> str:
