@@ -195,7 +195,7 @@ def _show(added: zoo.Added, again: str) -> None:
         ("name", entry.name),
         ("format", added.format),
         *files,
-        ("input", input_text(entry.input) if entry.input else numbers or _TASKS.get(entry.task, "not known")),
+        ("input", input_text(entry.input) if entry.input else numbers or _TASKS.get(entry.task, "no pictures, or not known")),
         *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
         *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
         ("can", "be loaded" if loads else "be kept; this version cannot load it"),
