@@ -20,6 +20,7 @@ from zoo.errors import CutError, DataError, DiskError, IntegrityError, NotFoundE
 from zoo.features import FeatureCache
 from zoo.files import sha256_of
 from zoo.registry import InputSpec
+from zoo.training import FitSettings
 
 QUICK = {"epochs": 3, "train_per_class": 5}
 
@@ -542,7 +543,8 @@ class TestPictureFolders:
         assert again.record["features"]["misses"] == 0
         assert again.record["metrics"] == run.record["metrics"]
 
-    def test_a_rival_from_scratch_is_trained_without_views(self, folder: Path) -> None:
+    def test_a_rival_from_scratch_is_trained_without_views(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FitSettings, "from_scratch", lambda settings, _: settings)  # one epoch shows it
         run = zoo.transfer(data=folder, views=1, epochs=1, reuse=1, compare_scratch=True)
         assert run.record["scratch"]["metrics"]["test"]["count"] == run.record["examples"]["test"]
 
