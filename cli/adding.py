@@ -181,9 +181,6 @@ def _ask(spec: InputSpec, hint: str) -> str | None:
     return answer
 
 
-_TASKS = {"text-embedding": "texts"}
-
-
 def _show(added: zoo.Added, again: str) -> None:
     entry = added.entry
     files = [pair for file in entry.files for pair in (
@@ -191,11 +188,12 @@ def _show(added: zoo.Added, again: str) -> None:
     )]  # fmt: skip
     loads = "load" in entry.can
     numbers = entry.recorded and f"no pictures; {shape_text(entry.recorded.input[1:])} numbers ({entry.recorded.dtype})"
+    other = "texts" if entry.task == "text-embedding" else "no pictures, or not known"
     show_pairs([
         ("name", entry.name),
         ("format", added.format),
         *files,
-        ("input", input_text(entry.input) if entry.input else numbers or _TASKS.get(entry.task, "no pictures, or not known")),
+        ("input", input_text(entry.input) if entry.input else numbers or other),
         *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
         *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
         ("can", "be loaded" if loads else "be kept; this version cannot load it"),
