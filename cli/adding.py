@@ -13,7 +13,7 @@ from zoo.cli.options import Number, Numbers, Sizes, as_json
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, size
 
 import zoo
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.registry.presets import PRESETS, chosen_input
 
 if TYPE_CHECKING:
@@ -22,16 +22,62 @@ if TYPE_CHECKING:
 _HELP = "How pictures become numbers: {}; or a model that wants the same, such as vgg16."
 
 
+class _Input(click.ParamType[Any]):
+    """A size, as in 224x224x3, or the name of a tensor, as in X:0."""
+
+    name = "input"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """Returns numbers, or a name."""
+        return value if isinstance(value, str) and ":" in value else Sizes().convert(value, param, context)
+
+
+def _pairs_of(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) -> dict[str, str] | None:
+    """Returns what each name becomes, of texts such as "old=new"."""
+    found = dict[str, str]()
+    for each in told:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"Expected NAME=VALUE; got {each!r}.", param=parameter)
+        found[name] = value
+    return found or None
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--name", metavar="NAME", help="What it will be called.  [default: as the file]")
-@click.option("--arch", metavar="NET", help="Of weights alone: the net of keras.applications, such as vgg16.")
+@click.option(
+    "--arch",
+    metavar="NET",
+    help="Of weights alone: the net of keras.applications, such as vgg16; of a checkpoint also one of TF-Slim, or a "
+    ".json or .keras file.",
+)
 @click.option(
     "--input",
     "input_size",
-    type=Sizes(),
-    metavar="HxWxC",
-    help="Size of the input where the files leave it open, as in 224x224x3.",
+    type=_Input(),
+    multiple=True,
+    metavar="HxWxC|TENSOR",
+    help="Size of the input where the files leave it open, as in 224x224x3; of TensorFlow 1 also its tensor, as X:0.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="TENSOR",
+    help="Of TensorFlow: where the net ends, as dnn/outputs/BiasAdd:0, or an output of the signature.",
+)
+@click.option("--signature", metavar="NAME", help="Of a SavedModel: what is called of it.")
+@click.option("--activation", metavar="NAME", help="Of a checkpoint without a graph: that of its hidden layers.")
+@click.option("--include", multiple=True, metavar="REGEX", help="Of weights: the variables that are wanted,")
+@click.option("--exclude", multiple=True, metavar="REGEX", help="those that are not,")
+@click.option("--rename", multiple=True, metavar="REGEX=NAME", callback=_pairs_of, help="what their names become,")
+@click.option(
+    "--layout",
+    multiple=True,
+    metavar="REGEX=AXES",
+    callback=_pairs_of,
+    help="and how they lie, as in conv.*=OIHW->HWIO.",
 )
 @click.option(
     "--preprocess",
@@ -52,9 +98,10 @@ _HELP = "How pictures become numbers: {}; or a model that wants the same, such a
 def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
     """Add a model of your own: its files are checked, copied into the store, and loaded where zoo can.
 
-    PATH is a .keras, .h5, .weights.h5, .onnx or .npz file, the folder of a SavedModel, a .prototxt and its .caffemodel
-    (with the .binaryproto of its mean picture), or the prefix of a TensorFlow checkpoint; or a run, which tells all
-    about its model. What cannot be loaded yet is kept, and says so. How pictures become numbers is asked for in a
+    PATH is a .keras, .h5, .weights.h5, .onnx, .npz or .safetensors file, the folder of a SavedModel, a frozen graph
+    (.pb), a .prototxt and its .caffemodel (with the .binaryproto of its mean picture), or the prefix of a TensorFlow
+    checkpoint; the address of a module of TF Hub; or a run, which tells all about its model. What cannot be loaded is
+    kept, and says so. How pictures become numbers is asked for in a
     terminal, and never guessed.
 
     \b
@@ -64,7 +111,15 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
     zoo add old.h5 --arch resnet50 --preprocess resnet50 --name my-resnet
     zoo add deploy.prototxt net.caffemodel imagenet_mean.binaryproto
     zoo add train_val.prototxt net.caffemodel --input 227x227x3 --preprocess caffe
+    zoo add my_model_final.ckpt --name dnn
+    zoo add old.ckpt --arch resnet_v1_50 --name old
     """
+    told = options["input_size"]
+    sizes = [each for each in told if not isinstance(each, str)]
+    if len(sizes) > 1:
+        raise UsageError("Expected one size of the input; got several.")
+    options["tensors"] = tuple(each for each in told if isinstance(each, str))
+    options["input_size"] = sizes[0] if sizes else None
     is_there = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     with quiet_tensorflow():
         added = zoo.add(paths, **options, ask=_ask if is_there else None, progress=_Bars(paths[0]))
@@ -133,11 +188,12 @@ def _show(added: zoo.Added, again: str) -> None:
     )]  # fmt: skip
     loads = "load" in entry.can
     numbers = entry.recorded and f"no pictures; {shape_text(entry.recorded.input[1:])} numbers ({entry.recorded.dtype})"
+    other = "texts" if entry.task == "text-embedding" else "no pictures, or not known"
     show_pairs([
         ("name", entry.name),
         ("format", added.format),
         *files,
-        ("input", input_text(entry.input) if entry.input else numbers or "no pictures, or not known"),
+        ("input", input_text(entry.input) if entry.input else numbers or other),
         *([("preprocessing", preprocessing_text(entry.input))] if entry.input else []),
         *([("units", "not counted" if entry.units is None else number(entry.units))] if loads else []),
         ("can", "be loaded" if loads else "be kept; this version cannot load it"),
@@ -154,8 +210,19 @@ def _again(name: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
         "--labels": options["labels"],
         "--summary": options["summary"],
         "--license": options["license"],
+        "--signature": options["signature"],
+        "--activation": options["activation"],
+    }
+    several = {
+        "--input": options["tensors"],
+        "--output": options["outputs"],
+        "--include": options["include"],
+        "--exclude": options["exclude"],
+        "--rename": [f"{name}={value}" for name, value in (options["rename"] or {}).items()],
+        "--layout": [f"{name}={value}" for name, value in (options["layout"] or {}).items()],
     }
     said = [word for option, value in given.items() if value for word in (option, value)]
+    said += [word for option, values in several.items() for value in values for word in (option, value)]
     said += ["--allow-partial"] * options["allow_partial"] + ["--logits"] * options["logits"]
     return f"zoo add {shlex.join([*paths, *said])} --replace"
 
@@ -168,6 +235,8 @@ def _next(added: zoo.Added, again: str) -> str:
         return f"{again} --preprocess HOW"
     if added.nonfinite:
         return "get another copy, whose weights are finite"
+    if entry.task == "text-embedding":
+        return f"zoo transfer {entry.name} --data TEXTS.csv"
     if entry.input is not None and None not in entry.input.size:
         return f"zoo transfer {entry.name} --data digits"
     return f"zoo.transfer({entry.name!r}, (x, y)) in Python, with examples of yours"

@@ -61,12 +61,19 @@ def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) 
     help="Of a Caffe source: put this inside, so that DST takes RGB pictures 0..255: "
     f"{', '.join(PRESETS)}, or a model that wants the same.",
 )
+@click.option("--signature", metavar="NAME", help="Of a SavedModel: what is called of it.")
+@click.option("--input", "inputs", multiple=True, metavar="TENSOR", help="Of TensorFlow: where the net begins, as X:0.")
+@click.option(
+    "--output", "outputs", multiple=True, metavar="TENSOR",
+    help="Of TensorFlow: where it ends, or an output of the signature.",
+)  # fmt: skip
 @as_json
 def convert(source: tuple[str, ...], target: str, as_json: bool, **options: Any) -> None:
     """Write the model in the file SRC to DST, in the format of its suffix, and compare the two.
 
-    SRC is a .onnx, .keras or whole .h5 file, or the .prototxt and .caffemodel of a Caffe net, with the .binaryproto of
-    its mean picture where that is to be subtracted inside. DST is a .onnx, .keras or .tflite file, or a folder without
+    SRC is a .onnx, .keras or whole .h5 file; the folder of a SavedModel, a frozen graph (.pb), or the prefix of a
+    TensorFlow checkpoint with its .meta; or the .prototxt and .caffemodel of a Caffe net, with the .binaryproto of its
+    mean picture where that is to be subtracted inside. DST is a .onnx, .keras or .tflite file, or a folder without
     a suffix for a SavedModel. What differs is not written. Pictures go into and come out of DST as Keras has them,
     channels last; into an ONNX file made of a Caffe net they go as into Caffe.
 
@@ -74,6 +81,8 @@ def convert(source: tuple[str, ...], target: str, as_json: bool, **options: Any)
     zoo convert googlenet.onnx googlenet.keras
     zoo convert flowers.keras flowers.onnx
     zoo convert deploy.prototxt net.caffemodel net.keras
+    zoo convert my_model_final.ckpt my_model.keras
+    zoo convert saved_model_folder net.onnx
     """
     with quiet_tensorflow():
         exported = zoo.convert(source, target, **options)

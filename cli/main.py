@@ -125,7 +125,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.secho(
-            "Interrupted. What was fetched or computed is kept; run the same command again.", err=True, fg="red"
+            "Interrupted. What was fetched or computed is kept: go on as said above, or run the same command again.",
+            err=True,
+            fg="red",
         )
         sys.exit(128 + (signal.SIGTERM if signal.SIGTERM in _interrupted else signal.SIGINT))
     except BrokenPipeError:

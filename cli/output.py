@@ -143,7 +143,7 @@ class Bar:
         self._unit, self._done, self._figures, self._began = "", 0, "", 0.0
         self._bytes_of = {"bytes": plain(what), "packed bytes": f"unpacking {plain(what)}"}
         self._first: tuple[int, float] | None = None
-        self._name, self._trained = "", False
+        self._name = ""
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -160,11 +160,10 @@ class Bar:
         self._first = None
         names = {
             "examples": "features",
-            "epochs": "from scratch" if self._trained else "training",
+            "epochs": "training",
             "models": "loading",
             **self._bytes_of,
         }
-        self._trained = self._trained or unit == "epochs"
         self._name = names.get(unit, unit)
         self._total = total
         self._task = self._bar.add_task(self._name, total=total, count=self._count(), figures="")

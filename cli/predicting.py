@@ -43,7 +43,7 @@ _WIDEST = 40  # columns of a label, where names of classes are long
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values instead.")
 @click.option(
-    "-0", "--null", "by_null", is_flag=True, help="With -: paths end with a NUL, as find -print0 writes them."
+    "-0", "--null", "by_null", is_flag=True, help="With -: paths or texts end with a NUL, as find -print0 writes them."
 )
 def predict(
     run: str, inputs: Sequence[str], top_k: int | None, threshold: float, as_json: bool, as_csv: bool, by_null: bool
@@ -51,7 +51,8 @@ def predict(
     """Say what the model of RUN sees in pictures: files, or folders of them.
 
     Of -, paths are read from standard input, one a line; or one picture, where it begins as one. A run that was trained
-    on rows takes files of rows: .npy, .npz or .csv. Files that cannot be read are told, and passed over.
+    on rows takes files of rows: .npy, .npz or .csv; one that was trained on texts takes .txt files with a text a line,
+    tables (.csv) with a column text, and of - a text a line. Files that cannot be read are told, and passed over.
 
     \b
     zoo predict runs/flowers photo.jpg holiday/
@@ -60,6 +61,7 @@ def predict(
     if as_json and as_csv:
         raise UsageError("Expected --json or --csv; got both.")
     opened = zoo.open_run(run)
+    takes_texts = opened.record["input"]["decoded"] == "text"
     write = _Writer(opened, _kind(as_json, as_csv), top_k or 0)
     failures: list[ZooError] = []
     is_single = len(inputs) == 1 and inputs[0] != "-" and not Path(inputs[0]).is_dir()
@@ -70,7 +72,7 @@ def predict(
             say(f"Passed over: {error}")
 
     with quiet_tensorflow():
-        for some in _chunks(inputs, by_null):
+        for some in _text_chunks(inputs, by_null) if takes_texts else _chunks(inputs, by_null):
             with _progress() as bar:
                 for each in opened.predictions(
                     some, top_k=top_k or 0, threshold=threshold, failed=failed, progress=bar
@@ -128,15 +130,34 @@ def _standard_input(by_null: bool) -> Iterator[list[str | bytes]]:
     if picture_format(head) is not None:
         yield [head + _rest(stream, _MOST_BYTES - len(head))]
         return
-    left = b""
-    piece = head
+    for lines in _lines_as_they_come(stream, head, end):
+        if paths := _paths(lines):
+            yield paths
+
+
+def _lines_as_they_come(stream: IO[bytes], head: bytes, end: bytes) -> Iterator[list[bytes]]:
+    """Yields the lines of a stream of which `head` is read already, those together that come together."""
+    left, piece = b"", head
     while piece:
         *whole, left = (left + piece).split(end)
-        if paths := _paths(whole):
-            yield paths
+        yield whole
         piece = stream.read(_PIECE) or b""
-    if paths := _paths([left]):
-        yield paths
+    yield [left]
+
+
+def _text_chunks(inputs: Sequence[str], by_null: bool) -> Iterator[list[Any]]:
+    """Yields files of texts, and the texts on standard input as they come."""
+    from zoo.runs.texts import named_lines
+
+    for each in inputs:
+        if each != "-":
+            yield [Path(each)]
+            continue
+        stream: IO[bytes] = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        number = 1
+        for lines in _lines_as_they_come(stream, stream.read(_PIECE) or b"", b"\0" if by_null else b"\n"):
+            yield list(named_lines(lines, each, number))
+            number += len(lines)
 
 
 def _paths(lines: Sequence[bytes]) -> list[str | bytes]:

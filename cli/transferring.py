@@ -234,6 +234,9 @@ def _changes(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in arguments.items() if given & parts.get(name, {name})}
 
 
+_EXAMPLES = {"gray": "PICTURE...", "RGB": "PICTURE...", "text": "TEXTS.txt"}
+
+
 def _show_run(run: zoo.Run, seconds: float) -> None:
     record = run.record
     reused = f"{record['reuse']} of {len(record['units'])} units reused, {record['freeze']} frozen"
@@ -249,7 +252,7 @@ def _show_run(run: zoo.Run, seconds: float) -> None:
                      f"{record['training']['stopped']}"),
         ("in all", _time_text(record["timings"], seconds)),
         ("report", str(run.report)),
-        ("predict", f"zoo predict {run.path} PICTURE..."),
+        ("predict", f"zoo predict {run.path} {_EXAMPLES.get(record['input']['decoded'], 'ROWS.npy')}"),
     ]  # fmt: skip
     show_pairs(pairs)
 
@@ -285,6 +288,8 @@ def _show_search(search: Mapping[str, Any], score: str) -> None:
         rows,
         right={"reuse", "freeze", "validation", "loss", "epochs", "seconds"},
     )
+    if search["stopped"] == "the time was over":
+        say("The time for the search was over before all that looked promising was tried: more may do better.")
     for each in search["failed"]:
         say(f"Could not be trained: {each}")
 
@@ -305,8 +310,14 @@ def _time_text(timings: Mapping[str, float], seconds: float) -> str:
 
 def _show_plan(plan: Any) -> None:
     parts = ", ".join(f"{count} {name}" for name, count in plan.examples.items())
+    most = "at most " if plan.search else ""
     pairs = [
-        ("model", f"{plan.model}: {plan.reuse} of {plan.units} units reused, {plan.freeze} frozen"),
+        ("model", f"{plan.model}: {most}{plan.reuse} of {plan.units} units reused, {most}{plan.freeze} frozen"),
+        *(
+            [("search", "what of these is best, by a few trainings; --max-trials and --max-seconds limit it")]
+            if plan.search
+            else []
+        ),
         ("to fetch", ", ".join(plan.fetch) or "nothing"),
         ("parameters", ", ".join(f"{number(count)} {state}" for state, count in plan.parameters.items())),
         ("data", f"{plan.data}: {parts}"),

@@ -20,6 +20,7 @@ class ConversionReport:
         layouts: How the tensors of Keras hold what goes into and comes out of the model, by the names in ONNX: the axes
             of ONNX in the order of Keras. A picture is (0, 2, 3, 1): `channels_last`.
         notes: What was decided that another might decide otherwise.
+        source: What the model was read from.
     """
 
     operators: Mapping[str, int]
@@ -30,6 +31,7 @@ class ConversionReport:
     errors: Mapping[str, float]
     layouts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    source: str = "ONNX"
 
     def __str__(self) -> str:
         nodes = sum(self.operators.values())

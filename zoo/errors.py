@@ -6,6 +6,7 @@
     ├── NotFoundError         3    no such model, run or file
     │   └── OfflineError      3    it would need the network
     ├── IntegrityError        4    a file that is not what it should be
+    │   ├── NotConvertible    4    a whole model that cannot be made one of layers
     │   └── MissingClassError 4    a file that needs a class which this process does not know
     ├── UnsafeFileError       5    a file that is refused unread
     ├── DiskError             6    no space, no permission
@@ -55,6 +56,10 @@ class IntegrityError(ZooError):
 
 class MissingClassError(IntegrityError):
     """A whole file of a model that needs a class, or function, which this process does not know."""
+
+
+class NotConvertible(IntegrityError):  # noqa: N818  what is wrong is not the file
+    """A whole model of TensorFlow that cannot be made one of layers: it may be used as it is, as one."""
 
 
 class UnsafeFileError(ZooError):

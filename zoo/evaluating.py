@@ -19,11 +19,10 @@ from zoo.data.reading import Reader
 from zoo.data.targets import Task
 from zoo.errors import DataError, UsageError
 from zoo.progress import Progress, Silent
-from zoo.runs.judging import refuse_infinite
+from zoo.runs.judging import judged, refuse_infinite
 from zoo.runs.parts import net_of, recorded_spec
 from zoo.runs.run import Run, open_run
 from zoo.training import Evaluation
-from zoo.training import evaluate as figures_of
 
 PartName = Literal["all", "train", "validation", "test"]
 PARTS: tuple[PartName, ...] = ("all", "train", "validation", "test")
@@ -78,7 +77,9 @@ def evaluate(
     outputs, kept = _outputs(opened, examples.seen_by(spec), rows, progress)
     refuse_infinite(outputs, kept, examples)
     calibration = opened.record["metrics"]["test"].get("calibration") or {}
-    found = figures_of(outputs, labels[kept], task, classes=opened.classes, temperature=calibration.get("temperature"))
+    found = judged(
+        outputs, labels[kept], examples.ids[kept], task, opened.classes, calibration.get("temperature")
+    )  # fmt: skip
     warnings = [*_seen_before(opened, examples, kept), *_unread(len(rows), len(kept))]
     return dataclasses.replace(found, warnings=(*warnings, *found.warnings))
 

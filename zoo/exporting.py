@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from zoo.converters import ConversionReport, keras_to_onnx
 from zoo.converters.exporting.comparing import examples_of, outputs_of
-from zoo.converters.exporting.tracing import input_names, inputs_of
+from zoo.converters.exporting.tracing import input_names
 from zoo.converters.exporting.writing import data_of, publish
 from zoo.converters.parity import checked_limit, relative_error
 from zoo.errors import IntegrityError, UsageError, ZooError
@@ -30,6 +30,7 @@ from zoo.files import private_folder, put_in_place
 from zoo.formats import FORMATS, WAYS, Labels, labels_beside, put_inside, refusing
 from zoo.loading import load_model, load_onnx_file
 from zoo.loading.from_caffe import CAFFE_SOURCES, caffe_files, load_caffe_files
+from zoo.loading.from_tensorflow import is_tensorflow, load_tensorflow
 
 Array = NDArray[Any]
 
@@ -77,13 +78,17 @@ def convert(
     until: str | None = None,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
     preprocess: str | None = None,
+    signature: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Exported:
     """Writes the model in one file to another, of the format that its suffix says; returns what came of it.
 
     Args:
-        source: A `.onnx`, `.keras` or whole `.h5` file, or the files of a Caffe net: its `.prototxt`, its `.caffemodel`
-            and, to have it subtracted inside, the `.binaryproto` of its mean picture. They are checked before anything
-            is made of them.
+        source: A `.onnx`, `.keras` or whole `.h5` file; the folder of a SavedModel, a frozen graph (`.pb`), or the
+            prefix of a TensorFlow checkpoint with its `.meta`; or the files of a Caffe net: its `.prototxt`, its
+            `.caffemodel` and, to have it subtracted inside, the `.binaryproto` of its mean picture. They are checked
+            before anything is made of them.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         replace: Whether a model that is there already gives way.
         opset: Of an ONNX target: its operator set; that of a Caffe net is 17 always.
@@ -92,6 +97,9 @@ def convert(
         shapes: Of an ONNX or Caffe source: the sizes of inputs, as those have them, by name; None for one that varies.
         preprocess: Of a Caffe source: what the result begins with, so that it takes RGB pictures 0..255: a key of
             `zoo.registry.presets`, or a model that wants the same; None: nothing, and pictures must come as Caffe's do.
+        signature: Of a SavedModel: what is called of it.
+        inputs: Of a source of TensorFlow: where the net begins, as in `("X:0",)`; found where nothing is said.
+        outputs: Likewise where it ends; or names of a signature's outputs.
 
     Raises:
         UsageError: A suffix is another, the limit is none, or there is a file and `replace` was not said. Nothing is
@@ -115,6 +123,14 @@ def convert(
     (source,) = files
     checked_target(Path(target), replace)
     checked_limit(limit)
+    tensors: dict[str, Any] = {"inputs": tuple(inputs) or None, "outputs": tuple(outputs) or None}
+    if is_tensorflow(source):
+        if until is not None:
+            raise UsageError(f"Expected --output (outputs) instead of --until, of a source of TensorFlow: {source}.")
+        model, read = load_tensorflow(source, signature=signature, shapes=shapes, limit=limit, **tensors)
+        return export_model(model, target, replace=replace, opset=opset, limit=limit, read=read)
+    if signature or any(tensors.values()):
+        raise UsageError(f"--signature, --input and --output are for what TensorFlow has saved; got {source}.")
     if source.suffix.lower() not in SOURCES:
         raise UsageError(
             f"Expected a source that ends with {', '.join(SOURCES)}; got {source}.{_other_way(source, Path(target))}"
@@ -184,7 +200,7 @@ def export_model(
     if labels is not None:
         _refuse_other_labels(path, replace)
     checked_limit(limit)
-    errors = {"ONNX to Keras": read.error} if read else {}
+    errors = {f"{read.source} to Keras": read.error} if read else {}
     batches = _batches(model, examples)
     written, difference = None, None
     if suffix == ".onnx" and labels is None and not batches:
@@ -239,7 +255,7 @@ def _batches(model: keras.Model, examples: Sequence[Array]) -> list[dict[str, Ar
     """Returns examples as what goes into a model, by its input's name: those of one shape together."""
     if not examples:
         return []
-    (source,) = inputs_of(model)
+    (source,) = keras.tree.flatten(model.inputs)
     kind = tf.as_dtype(source.dtype).as_numpy_dtype
     alike = len({each.shape for each in examples}) == 1
     stacks = [np.stack(examples)] if alike else [each[None] for each in examples]
@@ -278,11 +294,10 @@ def _other_way(source: Path, target: Path) -> str:
     """Returns how to go on with a source that is not converted; empty where nobody knows."""
     name, wanted = shlex.quote(str(source)), shlex.quote(str(target))
     is_lite = source.suffix.lower() == ".tflite"
-    if is_lite or (source / "saved_model.pb").is_file():
+    if is_lite:
         onnx = wanted if target.suffix.lower() == ".onnx" else shlex.quote(f"{source.resolve().stem}-tf2onnx.onnx")
         then = "" if onnx == wanted else f" and then: zoo convert {onnx} {wanted}"
-        kind = "--tflite" if is_lite else "--saved-model"
-        return f" Make ONNX of it: python -m tf2onnx.convert {kind} {name} --output {onnx}{then}"
+        return f" Make ONNX of it: python -m tf2onnx.convert --tflite {name} --output {onnx}{then}"
     if (source / "run.json").is_file() or not source.suffix:
         return f" For a run, or a model that zoo list knows: zoo export {name} {wanted}"
     return ""

@@ -87,7 +87,7 @@ def extract_features(
 def _trunk(surgery: Surgery, pool: Tap) -> Trunk:
     trunk = surgery.trunk
     if trunk is None:
-        raise UsageError(f"Expected at least one unit to have features of (--freeze 1 to {len(surgery.units) - 1}).")
+        raise UsageError(f"Expected at least one unit to have features of (--freeze 1 to {surgery.units.most}).")
     return trunk.at(trunk.depth) if pool == "map" else trunk
 
 

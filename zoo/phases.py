@@ -22,6 +22,7 @@ from zoo.runs.trained import Phase, Scratch, Trained, reader
 from zoo.surgery import Surgery
 from zoo.training import Checkpoint, History, fit, joined
 from zoo.training.fitting import Watch
+from zoo.training.standardizing import standard_of
 
 
 def phases_of(job: Job) -> list[Phase]:
@@ -71,8 +72,8 @@ def train(
     surgery, done = job.surgery, list[tuple[Phase, History]]()
     for phase in phases_of(job):
         if phase.number > 1:
-            before, surgery = surgery, job.cut(job.surgery.reuse, phase.freeze)
-            surgery.take_weights(before)
+            before, surgery = (surgery, x), job.cut(job.surgery.reuse, phase.freeze)
+            surgery.take_weights(before[0])
             x = _features(job, surgery, cache, progress)
             _refuse_lost(job, x)
             laps.end("features")
@@ -83,6 +84,8 @@ def train(
             watch=_counted(watch, phase.number, sum(len(each.epochs) for _, each in done)),
         )  # fmt: skip
         done.append((phase, history))
+        if phase.number > 1 and not history.best_epoch:
+            surgery, x = before  # nothing got better, so nothing was changed
         laps.end("training")
     return job, Trained(surgery, x, first, joined([history for _, history in done]), tuple(done))
 
@@ -124,9 +127,24 @@ def _features(job: Job, surgery: Surgery, cache: FeatureCache, progress: Progres
 
 
 def with_features(job: Job, x: Features | Reader) -> Job:
-    """Returns the job without the examples that turned out not to be readable."""
+    """Returns the job without the examples that turned out not to be readable, its head made for the features."""
     if not isinstance(x, Features):
         return job
+    found, surgery = readable(job, x), job.surgery
+    is_input = surgery.freeze == surgery.reuse  # of the head; else units that train stand between
+    found = dataclasses.replace(found, standard=standard_of(x, found.split.train) if is_input else None)
+    if found.standard is None and (found.examples is job.examples or job.examples.task != "regression"):
+        return found
+    # The features want another scale; or values do, which are brought to that of the training examples that are left.
+    return dataclasses.replace(found, surgery=found.cut(surgery.reuse, surgery.freeze))
+
+
+def readable(job: Job, x: Features) -> Job:
+    """Returns the job without the examples that turned out not to be readable.
+
+    Raises:
+        DataError: No training or no test example is left.
+    """
     kept = x.kept[: len(x) // (job.settings.views + 1)]
     if len(kept) == len(job.examples):
         return job
@@ -137,10 +155,7 @@ def with_features(job: Job, x: Features | Reader) -> Job:
     for name in ("train", "test"):
         if not len(getattr(found.split, name)):
             raise DataError(f"No {name} example of {job.examples.name!r} can be read: {found.unread[0]}")
-    if job.examples.task != "regression":
-        return found
-    # The head brings values to the scale of the training examples, which are others now.
-    return dataclasses.replace(found, surgery=found.cut(job.surgery.reuse, job.surgery.freeze))
+    return found
 
 
 def _refuse_lost(job: Job, x: Features | Reader) -> None:

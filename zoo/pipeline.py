@@ -26,7 +26,7 @@ from zoo.runs.run import Run
 from zoo.runs.saving import save_model
 from zoo.runs.unfinished import UnfinishedRun, continued_run, has_progress, new_run
 from zoo.searching import Search, resolved
-from zoo.surgery import Depth, Pool
+from zoo.surgery import Depth, Pool, refuse_to_train_opaque
 from zoo.training import Loss, Optimizer, Schedule, Unfreeze
 from zoo.training.tensorboard import TensorBoardLog
 
@@ -134,6 +134,8 @@ def transfer(
     options, found = resolved(model, data, options, progress)
     laps.end("search")
     job = prepare(model, data, **_of_job(options), progress=progress, laps=laps)
+    if compare_scratch:
+        refuse_to_train_opaque(job.surgery.units, job.surgery.reuse, 0, random=True)
     with new_run(job.out) as run:
         run.write_job(job_record(job, model, data, options, found))
         return _carried_out(job, run, options, found, progress, laps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ class Plan:
         feature_bytes: Bytes on disk of the features of all examples; 0 where nothing is frozen.
         fetch: Files of the model that would be fetched first.
         phases: How many units are frozen in each phase of the training.
+        search: Whether what to reuse or to freeze is looked for first; the rest then tells of as much as it may choose.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Plan:
     feature_bytes: int
     fetch: tuple[str, ...] = ()
     phases: tuple[int, ...] = ()
+    search: bool = False
 
 
 def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **options: Any) -> Plan:
@@ -65,8 +68,9 @@ def plan(model: str | keras.Model = "letters-cnn", data: Any = "digits", **optio
     kept = {name: options.pop(name) for name in ("home", "engine", "precision") if name in options}
     for name in _OF_RUNNING:
         options.pop(name, None)
-    options = {name: value for name, value in options.items() if value != AUTO}  # as much as the search may choose
-    return _describe(prepare(model, data, **options, fetch=False), FeatureCache(**kept))
+    fixed = {name: value for name, value in options.items() if value != AUTO}  # as much as the search may choose
+    job = prepare(model, data, **fixed, fetch=False)
+    return dataclasses.replace(_describe(job, FeatureCache(**kept)), search=len(fixed) < len(options))
 
 
 def _describe(job: Job, cache: FeatureCache) -> Plan:

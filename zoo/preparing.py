@@ -6,7 +6,7 @@ import itertools
 import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from zoo.data import Examples, SomeExamples, Split, open_data, split_of
 from zoo.data.checking import data_warnings
+from zoo.data.examples import are_texts
 from zoo.data.preprocessing import preprocessed_shape
+from zoo.data.seen import seen_before
 from zoo.errors import CutError, DataError, UsageError
 from zoo.garbage import without_collection
 from zoo.laps import Laps
@@ -23,9 +25,9 @@ from zoo.loading.building import without_memory
 from zoo.progress import Progress
 from zoo.registry import InputSpec
 from zoo.reusing import Reused, reused_by_name, reused_in_memory
-from zoo.runs.job import Job, Settings
+from zoo.runs.job import Job, Origin, Settings
 from zoo.runs.saving import refuse_unsavable
-from zoo.surgery import Surgery, select_units
+from zoo.surgery import Surgery, refuse_to_train_opaque, select_units
 from zoo.training import FitSettings, Loss, Optimizer, Schedule, Unfreeze
 
 
@@ -82,7 +84,7 @@ def prepare(
     spec = reused.origin.spec
     examples = examples.seen_by(spec)
     refuse_unsavable(surgery)
-    _refuse_impossible_phases(surgery, settings)
+    _refuse_impossible_phases(surgery, settings, examples)
     _check_range(examples, spec)
     seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
     if None in seen and (compare_scratch or surgery.trunk is None or unfreeze.units == surgery.freeze):
@@ -92,10 +94,12 @@ def prepare(
             "width, channels)); or leave a unit frozen: --freeze 1, and no --compare-scratch."
         )
     folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
+    if fitting.loss.regression != "mse" and examples.task != "regression":
+        raise UsageError(f"--regression-loss {fitting.loss.regression} is for values; the labels are {examples.task}.")
     if settings.calibrate and (examples.task == "regression" or not len(split.validation)):
         why = "values have none" if examples.task == "regression" else "there are no validation examples to fit them to"
         raise UsageError(f"--calibrate is about probabilities, and {why}. Leave it away (calibrate).")
-    warnings = data_warnings(examples, split)
+    warnings = (*data_warnings(examples, split), *_seen(reused.origin, surgery, examples, split))
     job = Job(
         reused.origin, reused.model, examples, split, surgery, settings, folder, reused.missing, warnings,
         whole=reused.whole,
@@ -133,20 +137,39 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
         raise DataError(f"Data {examples.name!r} has no labels at all; there is nothing to learn.")
     split = split_of(examples, settings.seed, settings.train_per_class)
     if not len(split.test):
-        raise DataError(f"Data {examples.name!r} has no class with two different examples; none is left to test on.")
+        numbers = all(re.fullmatch(r"-?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in examples.classes)
+        raise DataError(
+            f"Data {examples.name!r} has no class with two different examples; none is left to test on."
+            f"{' If the labels are values, say so: --task regression (open_data).' if numbers else ''}"
+        )
     parts = split.train, split.validation, split.test
     ends = np.cumsum([0, *(len(part) for part in parts)])
     ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
     return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
 
 
-def _refuse_impossible_phases(surgery: Surgery, settings: Settings) -> None:
+def _seen(origin: Origin, surgery: Surgery, examples: Examples, split: Split) -> Iterator[str]:
+    """Yields a warning of test examples that the reused units were trained on, in the run that they are of."""
+    if origin.trained_on is None or not surgery.reuse:
+        return
+    count = int(seen_before(examples.ids[split.test], origin.trained_on).sum())
+    if count:
+        yield (
+            f"{origin.name} was trained on {count:,} of these {len(split.test):,} test examples: the figures flatter "
+            "what is made of it. The --seed of the run that it is of keeps its test examples apart."
+        )
+
+
+def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Examples) -> None:
+    if settings.views and are_texts(examples):
+        raise UsageError("Expected no --views: they are versions of pictures, and these are texts.")
     if settings.views and surgery.trunk is None:
         raise UsageError("Expected --views with frozen units, whose features they are; nothing is frozen: --freeze 1.")
     if settings.unfreeze.units > surgery.freeze:
         raise CutError(
             f"Expected to unfreeze at most the {surgery.freeze} units that are frozen; got {settings.unfreeze.units}."
         )
+    refuse_to_train_opaque(surgery.units, surgery.reuse, surgery.freeze - settings.unfreeze.units)
     for depth in settings.unfreeze.depths(surgery.freeze):
         select_units(surgery.units, surgery.reuse, depth)  # which refuses what cannot be cut
     if settings.views and settings.unfreeze.units == surgery.freeze > 0:

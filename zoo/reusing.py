@@ -14,13 +14,16 @@ import keras
 import numpy as np
 
 from zoo.data import Examples
+from zoo.data.examples import are_texts
 from zoo.data.preprocessing import refuse_unknown
+from zoo.data.seen import FACTS, TRAINED_ON
 from zoo.errors import IntegrityError, UsageError
 from zoo.loading import bare_net, headless_layers, load_artifact, load_what_is_here, nonfinite_layers
 from zoo.progress import Progress
 from zoo.registry import Entry, InputSpec, find_loadable
 from zoo.runs.job import Origin, Settings
 from zoo.store import PullPlan, plan_pull, pull_entry
+from zoo.store.documents import read_json
 from zoo.surgery import Units, scaling_layer, select_units, split_units
 
 
@@ -67,7 +70,7 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Exam
 
 def _are_pictures(examples: Examples) -> bool:
     if examples.paths is not None:
-        return True
+        return not are_texts(examples)
     return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
 
 
@@ -104,11 +107,13 @@ def reused_by_name(
         refuse_unknown(entry.input)  # before anything large is fetched for what cannot be
     digests = {spec.name: spec.hash for spec in entry.files if spec.hash}
     origin = Origin(entry.name, entry.source, digests, entry.input)
-    net = bare_net(entry)
+    net = None if entry.source in ("slim", "tfhub") else bare_net(entry)  # only their files tell what they are
     if net is None:
         model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)
-        return Reused(origin, model)
+        is_vector = entry.source == "tfhub" and entry.output.classes is None  # its last unit is no classifier
+        whole = split_units(model, headless=True) if is_vector else None
+        return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model, whole)
     units = split_units(net)
     reuse, _ = select_units(units, settings.reuse, settings.freeze)
     headless, plan = _needed(entry, units, reuse)
@@ -118,6 +123,15 @@ def reused_by_name(
     model = load_artifact(pull_entry(entry, headless=headless, progress=progress))
     _refuse_nonfinite(model, entry.name, settings)
     return Reused(origin, model, units)
+
+
+def _trained_on(entry: Entry) -> str | None:
+    """Returns what an entry's model was trained on, if it is that of a run."""
+    if entry.source != "local" or not any(file.name == FACTS for file in entry.files):
+        return None
+    facts = read_json(pull_entry(entry).files["definition"])
+    told = facts.get(TRAINED_ON) if isinstance(facts, dict) else None
+    return told if isinstance(told, str) else None
 
 
 def _needed(entry: Entry, units: Units, reuse: int) -> tuple[bool, PullPlan]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from zoo.errors import CutError, DataError, TrainingError, UsageError
 from zoo.features import FeatureCache, Features
-from zoo.phases import with_features
+from zoo.phases import readable
 from zoo.preparing import prepare
 from zoo.progress import Progress, Silent
 from zoo.runs.job import Job
@@ -28,8 +28,10 @@ from zoo.runs.trained import reader
 from zoo.surgery import Head
 from zoo.training.fitting import Fitting, memory_errors
 from zoo.training.probes import probe
+from zoo.training.standardizing import standard_of
 
 AUTO = "auto"
+LATE = "the time was over"
 
 _WIDTH = 128  # of the hidden layer that heads are tried with
 _FIRST_EPOCHS, _FIRST_STEPS = 4, 80  # at least so many of both: before that, a new head says little
@@ -211,9 +213,18 @@ class _Running:
         self.seconds += time.perf_counter() - began
 
     @property
+    def epochs(self) -> int:
+        """How many it was trained."""
+        return len(self.history.epochs)
+
+    @property
     def loss(self) -> float:
         """The lowest validation loss so far."""
-        return min(float(each.val_loss or 0.0) for each in self.history.epochs)
+        return self.loss_until(None)
+
+    def loss_until(self, epoch: int | None) -> float:
+        """Returns the lowest validation loss up to an epoch; None: so far."""
+        return min(float(each.val_loss or 0.0) for each in self.history.epochs[:epoch])
 
     def trial(self, *, chosen: bool) -> Trial:
         """Returns what is told of it."""
@@ -238,11 +249,17 @@ class _Searching:
         probes = self._probed()
         ranked = sorted(probes, key=lambda each: (each.loss, each.reuse))
         running, stopped = self._halved(self._combinations([each.reuse for each in ranked]))
-        order = sorted(running, key=lambda each: each.loss)
+        order = self._ordered(running)
         best = order[0].combination
         trials = (*probes, *(each.trial(chosen=each is order[0]) for each in order))
         seconds = time.perf_counter() - self._began
         return SearchResult(best.reuse, best.freeze, best.hidden, trials, seconds, stopped, tuple(self._failed))
+
+    def _ordered(self, running: list[_Running]) -> list[_Running]:
+        """Returns what was trained, the best first; where there was no time for some, all by what they did as early."""
+        least = min(each.epochs for each in running)
+        until = least if least < self._first_epochs else None
+        return sorted(running, key=lambda each: each.loss_until(until))
 
     @property
     def _is_late(self) -> bool:
@@ -272,7 +289,7 @@ class _Searching:
         found = self._cache.features_of_each(trunks, job.examples, progress=self._progress)
         if any(not np.array_equal(each.kept, found[0].kept) for each in found):
             raise DataError(f"Some files of {job.examples.name!r} can be read no longer. Look: zoo check")
-        self._job = with_features(job, found[0])
+        self._job = readable(job, found[0])
         self._pooled = dict(zip(depths, found, strict=True))
 
     @property
@@ -283,6 +300,7 @@ class _Searching:
         """Returns what is worth training, the most promising first, of depths in the order of their merit."""
         heads = [self._job.settings.hidden] if self._job.settings.hidden else [(), (_WIDTH,)]
         chosen, freeze = depths[:_DEPTHS], self._wanted.freeze
+        chosen = [*chosen[:1], *dict.fromkeys([max(depths), *chosen[1:]])]  # what a plain transfer takes, early
         tried = [_Combination(depth, depth if freeze is None else freeze, heads[0]) for depth in chosen]
         tried += [dataclasses.replace(tried[0], hidden=head) for head in heads[1:]]
         if self._wanted.fewer:
@@ -329,7 +347,7 @@ class _Searching:
         try:
             for combination in combinations:
                 if running and self._is_late:
-                    stopped = "the time was over"
+                    stopped = LATE
                     break
                 running += self._begun(combination, until)
                 self._progress.advance(1)
@@ -389,5 +407,6 @@ class _Searching:
         return surgery.logits, self._cache.features(surgery.trunk, job.examples, progress=self._progress)
 
     def _head(self, combination: _Combination) -> Head:
-        settings = dataclasses.replace(self._job.settings, hidden=combination.hidden)
-        return settings.head(self._job.examples, self._job.split.train)
+        is_input = combination.freeze == combination.reuse and not self._is_flat
+        standard = standard_of(self._pooled[combination.reuse], self._job.split.train) if is_input else None
+        return dataclasses.replace(self._job.head(standard), hidden=combination.hidden)

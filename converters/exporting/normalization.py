@@ -17,7 +17,7 @@ _CLOSE = 1e-5  # float32 rounds to 6e-8; s and b are some operations away
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Statistics:
     """The weights of a layer by name, what it adds to the variance, and how much of its statistics a step keeps."""
 
     mean: str
@@ -42,7 +42,17 @@ def rebuild_normalization(net: Net, layers: Iterable[Any], weights: Mapping[int,
         layers: All layers of the model.
         weights: The names that the net has for variables of Keras, by their id.
     """
-    known = {layer.variance: layer for layer in _layers(layers, weights)}
+    put_normalizations(net, _layers(layers, weights))
+
+
+def put_normalizations(net: Net, layers: Iterable[Statistics]) -> None:
+    """Puts a BatchNormalization in the place of every multiplication and addition with such weights.
+
+    Args:
+        net: Folded: the factor and the offset of a layer are known values, of which the net knows the weights.
+        layers: What the layers are made of.
+    """
+    known = {layer.variance: layer for layer in layers}
     consumers, gone, made = net.consumers(), set(), dict[Op, list[Op]]()
     for op in net.ops:
         factor = _other(op, net) if op.operator == "Mul" else None
@@ -68,7 +78,7 @@ def batch_normalizations(layers: Iterable[Any]) -> list[Any]:
     return [each for each in layers if isinstance(each, keras.layers.BatchNormalization) and each.built]
 
 
-def _layers(layers: Iterable[Any], weights: Mapping[int, str]) -> list[_Layer]:
+def _layers(layers: Iterable[Any], weights: Mapping[int, str]) -> list[Statistics]:
     found = []
     for each in batch_normalizations(layers):
         gamma = weights.get(id(each.gamma)) if each.scale else None
@@ -76,7 +86,7 @@ def _layers(layers: Iterable[Any], weights: Mapping[int, str]) -> list[_Layer]:
         mean, variance = weights.get(id(each.moving_mean)), weights.get(id(each.moving_variance))
         if mean and variance:
             numbers = float(each.epsilon), float(each.momentum), int(each.axis)
-            found.append(_Layer(mean, variance, gamma, beta, *numbers))
+            found.append(Statistics(mean, variance, gamma, beta, *numbers))
     return found
 
 
@@ -86,7 +96,7 @@ def _other(op: Op, net: Net) -> str | None:
     return known[0] if len(known) == 1 and len(op.inputs) == 2 else None
 
 
-def _built(net: Net, layer: _Layer, x: str, found: tuple[Array, Array], last: Op) -> list[Op] | None:
+def _built(net: Net, layer: Statistics, x: str, found: tuple[Array, Array], last: Op) -> list[Op] | None:
     """Returns the operators in the place of a layer; None where it did something else."""
     mean, variance = (net.constants[name] for name in (layer.mean, layer.variance))
     gamma = net.constants[layer.gamma] if layer.gamma else np.ones_like(mean)

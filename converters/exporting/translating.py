@@ -18,7 +18,7 @@ from zoo.converters.exporting.whole_layers import OPERATION
 from zoo.errors import IntegrityError
 
 # The others move transpositions, for which they want constants, or make one operator of those of several layers.
-_TIDYING = ("remove_identity", "loop_optimizer", "einsum_optimizer")
+TIDYING = ("remove_identity", "loop_optimizer", "einsum_optimizer")
 
 
 def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net:
@@ -37,7 +37,7 @@ def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net
     function = trace.function
     inputs = [each.name for each in function.inputs if each.dtype != tf.resource]
     outputs = [each.name for each in function.outputs]
-    with _listening() as failed, _refusing(failed, layer_of):
+    with listening() as failed, _refusing(failed, layer_of):
         with tf.device("/cpu:0"):
             frozen = tf_loader.from_function(function, inputs, outputs)
             with tf.Graph().as_default() as graph:
@@ -46,13 +46,27 @@ def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net
                     graph, continue_on_error=True, opset=opset, input_names=inputs, output_names=outputs,
                     custom_op_handlers={name: (each, []) for name, each in _OURS.items()},
                 )  # fmt: skip
-        some = {name: each for name, each in optimizer._get_optimizers().items() if name in _TIDYING}
+        some = {name: each for name, each in optimizer._get_optimizers().items() if name in TIDYING}
         found = optimizer.optimize_graph(found, optimizers=some)
         proto = found.make_model("")
     _refuse_untranslated(proto.graph, failed, layer_of, trace.calls)
-    names = [*inputs, *outputs, *(name for node in proto.graph.node for name in node.output)]
-    dims = {name: found.get_shape(name) for name in names}
-    net = net_of(
+    net = net_made(found, proto, opset, [*inputs, *outputs])
+    name_turned(net, layer_of)
+    return _bound(net, trace, inputs)
+
+
+def net_made(graph: Any, proto: onnx.ModelProto, opset: int, ends: list[str]) -> Net:
+    """Returns what tf2onnx has made, with what it knows of sizes and types.
+
+    Args:
+        graph: The graph of tf2onnx.
+        proto: The same as ONNX has it.
+        opset: The operator set.
+        ends: The names of what goes in and comes out.
+    """
+    names = [*ends, *(name for node in proto.graph.node for name in node.output)]
+    dims = {name: graph.get_shape(name) for name in names}
+    return net_of(
         proto,
         opset,
         {
@@ -60,13 +74,11 @@ def translated(trace: Traced, opset: int, layer_of: Callable[[str], str]) -> Net
             for name, sizes in dims.items()
             if sizes is not None
         },
-        {name: found.get_dtype(name) for name in names if found.get_dtype(name) is not None},
+        {name: graph.get_dtype(name) for name in names if graph.get_dtype(name) is not None},
     )
-    _name_turned(net, layer_of)
-    return _bound(net, trace, inputs)
 
 
-def _name_turned(net: Net, layer_of: Callable[[str], str]) -> None:
+def name_turned(net: Net, layer_of: Callable[[str], str]) -> None:
     """Calls operators that tf2onnx gave no name after the transposition behind them, which has the operation's."""
     consumers = net.consumers()
     for op in net.ops:
@@ -107,7 +119,7 @@ _OURS = {**HANDLERS, OPERATION: _as_it_is}
 def _refuse_untranslated(
     graph: onnx.GraphProto, failed: list[str], layer_of: Callable[[str], str], calls: Collection[str]
 ) -> None:
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         if not onnx.defs.has(node.op_type, node.domain) and node.name not in calls:
             raise _refusal(layer_of(node.name), node.op_type)
     if failed:
@@ -136,16 +148,17 @@ def _refusal(layer: str, operation: str) -> IntegrityError:
     )
 
 
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yields the nodes of a graph, and those of the graphs inside them."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _all_nodes(inner)
+                yield from all_nodes(inner)
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[list[str]]:
+def listening() -> Iterator[list[str]]:
     """Gives the names of the nodes that tf2onnx fails on, which it only logs; lets nothing be printed."""
     failed: list[str] = []
 

@@ -235,6 +235,7 @@ def test_show_names_the_layers_that_weights_lack(net: Path) -> None:
     assert json.loads(run("show", "net", "--json").stdout)["lacks"] == ["c1", "c2"]
 
 
+@pytest.mark.slow
 def test_the_classifier_of_headless_weights_is_not_shown_as_if_it_were_there() -> None:
     path = Path("mine.weights.h5")
     keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), include_top=False).save_weights(path)
@@ -251,6 +252,7 @@ class Doubled(keras.layers.Layer):  # type: ignore[misc]
         return 2 * x
 
 
+@pytest.mark.slow
 def test_deep_does_not_call_a_model_broken_whose_class_it_does_not_know() -> None:
     keras.Sequential([keras.Input((4,)), Doubled(), keras.layers.Dense(2)]).save("own.keras")
     zoo.add("own.keras")

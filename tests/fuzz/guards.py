@@ -20,6 +20,30 @@ class Guard:
     has_tensorflow: bool = False
 
 
+def _graphs(paths: list[Path]) -> str | None:
+    """Compares the operations that the guard sees in a graph with those that protobuf does."""
+    from google.protobuf import message, text_format
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from zoo.store.guards.graph_operations import refuse_unsafe_operations
+
+    _format(paths)
+    (path,) = paths[0].glob("saved_model.pb*")
+    told = refuse_unsafe_operations(path)
+    try:
+        data = path.read_bytes()
+        model = SavedModel.FromString(data) if path.suffix == ".pb" else text_format.Parse(data, SavedModel())
+    except (message.DecodeError, text_format.ParseError) as error:
+        return f"refused by protobuf ({type(error).__name__})"
+    read: set[str] = set()
+    for graph in model.meta_graphs:
+        library = graph.graph_def.library.function
+        nodes = [*graph.graph_def.node, *(each for body in library for each in body.node_def)]
+        read |= {each.op for each in nodes} - {body.signature.name for body in library}
+    assert read == told, f"protobuf reads {sorted(read - told)}, the guard tells of {sorted(told - read)}"
+    return None
+
+
 def _config(paths: list[Path]) -> None:
     from zoo.store.guards.keras_config import checked_config
 
@@ -115,6 +139,7 @@ GUARDS = {
     "arrays": Guard(("npz",), _arrays),
     "checkpoints": Guard(("checkpoint",), _checked),
     "wire": Guard(("onnx", "caffe", "savedmodel"), _checked),
+    "graphs": Guard(("savedmodel",), _graphs, has_tensorflow=True),
     "zip": Guard(("keras", "npz"), _zip),
     "formats": Guard(("keras", "h5", "npz", "onnx", "caffe", "savedmodel", "checkpoint"), _checked),
     "hdf5": Guard(("h5",), _hdf5),

@@ -291,11 +291,41 @@ def _mutated_text(data: bytes, _: bytes, chance: random.Random) -> bytes:
     return b"".join(words) + data[512:]
 
 
+def _mutated_words(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """Changes words of a message that is text, anywhere: to others of it, marks, and what is spelt differently."""
+    words = re.split(rb"(\s+|[{}:<>\[\],]|\"[^\"]*\")", data)
+    more = (
+        b"<",
+        b">",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"'",
+        b"# x\n",
+        b"\\",
+        b'"\\x52ead" "File"',
+        b"-1",
+        b"0x7",
+        b"op:",
+        b"",
+        b"\xff",
+    )
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at, start = chance.randrange(len(words)), chance.randrange(len(words))
+        size = chance.choice((1, 1, 1, 20, 200))
+        words[at : at + chance.choice((0, 1, size))] = chance.choice(
+            (words[start : start + size], [chance.choice(more)])
+        )
+    return b"".join(words)
+
+
 _BY_CONTENT: dict[bytes, Callable[[bytes, bytes, random.Random], bytes]] = {
     b"PK": _mutated_zip,
     b"\x89HDF": _mutated_hdf5,
     b"{": _mutated_json,
     b"\x93NUMPY": _mutated_text,
     b"name:": _mutated_text,
+    b"saved_model_schema_version:": _mutated_words,
     bytes.fromhex("57fb808b247547db"): _mutated_table,
 }

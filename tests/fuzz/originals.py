@@ -8,6 +8,7 @@ there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import hostile_keras
 import keras
 import model_files
 import numpy as np
+import tensorflow_graphs
 import tf_keras
 
 SECRET, TOUCHED = "secret", "touched"
@@ -42,7 +44,7 @@ def make_originals(folder: Path) -> None:
     _hostile_keras(folder, touched)
     _hostile_hdf5(folder, secret)
     _arrays(folder, touched)
-    _tensorflow(folder)
+    _tensorflow(folder, secret)
     _by_hand(folder)
     _configs(folder)
     with contextlib.suppress(FileNotFoundError):
@@ -153,13 +155,29 @@ def _arrays(folder: Path, touched: Path) -> None:
     _place(folder, "npz", "torch", "net.npz").write_bytes(model_files.torch_zip(touched))
 
 
-def _tensorflow(folder: Path) -> None:
+def _tensorflow(folder: Path, secret: Path) -> None:
     model_files.saved_by_tensorflow(_place(folder, "checkpoint", "objects"))
     model_files.saved_by_tensorflow_1(_place(folder, "checkpoint", "version-2"), 2)
     model_files.saved_by_tensorflow_1(_place(folder, "checkpoint", "version-1"), 1)
     model_files.saved_model(_place(folder, "savedmodel", "module", "net"))
+    _graphs(folder, secret)
     for place in (folder / "checkpoint").iterdir():
         (place / "checkpoint").unlink(missing_ok=True)
+
+
+def _graphs(folder: Path, secret: Path) -> None:
+    """Writes SavedModels with tables and savers of every age, hostile ones among them, and all of them as text too."""
+    builders = {
+        "texts": tensorflow_graphs.text_module,
+        "texts-1": tensorflow_graphs.text_module_1,
+        "simple": tensorflow_graphs.simple_saved,
+        "reads": functools.partial(tensorflow_graphs.harmful_function, operation="ReadFile", path=str(secret)),
+        "writes": functools.partial(tensorflow_graphs.harmful_graph, operation="WriteFile", path=str(secret)),
+    }
+    for name, build in builders.items():
+        tensorflow_graphs.edited(build(_place(folder, "savedmodel", name, "net")), lambda _: None)
+        as_text = build(_place(folder, "savedmodel", f"{name}-text", "net"))
+        tensorflow_graphs.edited(as_text, lambda _: None, is_text=True)
 
 
 def _by_hand(folder: Path) -> None:

@@ -149,6 +149,7 @@ print(unit_digests(zoo.split_units(model), 2)[-1], model.to_json(), sep="\\n")
 """
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_names_and_digests() -> None:
     zoo.add(written(picture_net()), preprocess="unit")
     model = zoo.load_model("net")

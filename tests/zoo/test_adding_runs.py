@@ -31,7 +31,7 @@ def test_a_run_tells_what_its_model_is() -> None:
     assert entry.summary.startswith("letters-cnn for digits: accuracy 0.")
     assert str(run.path.resolve()) in (entry.origin or "")
     labels = next(path for role, path in zoo.pull("mine").files.items() if role == "definition")
-    assert json.loads(labels.read_text()) == list(run.classes)
+    assert json.loads(labels.read_text())["classes"] == list(run.classes)
 
 
 def test_its_net_takes_preprocessed_pictures_and_says_what_the_run_says() -> None:
@@ -106,3 +106,17 @@ def test_a_damaged_run_is_not_added(home: Path) -> None:
         zoo.add("copy")
     assert own_entries() == {}
     assert not (home / "tmp").exists() or list((home / "tmp").iterdir()) == []
+
+
+def test_what_a_run_was_trained_on_is_no_fair_test_of_what_is_made_of_it() -> None:
+    zoo.transfer(data="digits:0-3", epochs=1, reuse=2, out="runs/first")
+    zoo.add("runs/first", name="mine")
+
+    fair = zoo.transfer("mine", "digits:0-3", epochs=1)
+    other = zoo.transfer("mine", "digits:0-3", epochs=1, seed=5)
+
+    assert not any("was trained on" in each for each in fair.record["warnings"])
+    (warning,) = [each for each in other.record["warnings"] if "was trained on" in each]
+    assert warning.startswith("mine was trained on ")
+    count, total = (int(word) for word in warning.split() if word.isdigit())
+    assert 0.5 < count / total < 0.85  # 0.7 of all are trained on

@@ -20,6 +20,7 @@ from zoo.errors import CutError, DataError, DiskError, IntegrityError, NotFoundE
 from zoo.features import FeatureCache
 from zoo.files import sha256_of
 from zoo.registry import InputSpec
+from zoo.training import FitSettings
 
 QUICK = {"epochs": 3, "train_per_class": 5}
 
@@ -542,6 +543,34 @@ class TestPictureFolders:
         assert again.record["features"]["misses"] == 0
         assert again.record["metrics"] == run.record["metrics"]
 
+    def test_a_rival_from_scratch_is_trained_without_views(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FitSettings, "from_scratch", lambda settings, _: settings)  # one epoch shows it
+        run = zoo.transfer(data=folder, views=1, epochs=1, reuse=1, compare_scratch=True)
+        assert run.record["scratch"]["metrics"]["test"]["count"] == run.record["examples"]["test"]
+
+    def test_copies_count_once_in_intervals(self, folder: Path) -> None:
+        """Of the test examples all are copies of four pictures, two of them taken for another class."""
+        rows = list[str]()
+        for label in ("0", "1"):
+            paths = sorted((folder / label).iterdir())
+            rows += [
+                f"{path.relative_to(folder)},{label},{'test' if n < 2 else 'train'}" for n, path in enumerate(paths)
+            ]
+            for number in range(20):
+                path = folder / label / f"copy{number}.png"
+                path.write_bytes(paths[0].read_bytes())
+                rows.append(f"{path.relative_to(folder)},{label},test")
+        (folder / "copies.csv").write_text("\n".join(["path,label,split", *rows]))
+
+        run = zoo.transfer(data=folder / "copies.csv", epochs=5)
+
+        test = run.record["metrics"]["test"]
+        assert test["count"] == 44
+        assert any("Of 44 test examples 4 differ" in each for each in run.record["warnings"])
+        low, high = test["accuracy_interval"]
+        assert high - low > 0.4  # of 44 different ones, all right, it would be 0.08
+        assert zoo.compare(run, zoo.transfer(data=folder / "copies.csv", epochs=1)).count == 4
+
     def test_a_plan_counts_the_views(self, folder: Path) -> None:
         zoo.transfer(data=folder, epochs=1)
         plan = zoo.plan(data=folder, views=2)
@@ -567,6 +596,7 @@ class TestPictureFolders:
         with pytest.raises(UsageError, match="--views"):
             zoo.transfer(data=folder, freeze=0, views=1)
 
+    @pytest.mark.slow
     def test_another_engine_gives_the_same_model(self, folder: Path, tmp_path: Path) -> None:
         plain = zoo.transfer(data=folder, **QUICK)
         other = zoo.transfer(data=folder, engine="onnxruntime", home=tmp_path / "other", **QUICK)

@@ -241,3 +241,14 @@ def test_without_locks_no_run_is_taken_from_another_process(
         assert other.path == Path("runs/digits-2.unfinished")
         with continued_run(Path("runs/digits-2")):
             assert "cannot be told" in caplog.text
+
+
+def test_a_phase_that_makes_nothing_better_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"epochs": 30, "train_per_class": 5, "unfreeze": zoo.Unfreeze(1, learning_rate=10.0)}
+
+    run = zoo.transfer(**options)
+
+    assert [each["best_epoch"] > 0 for each in run.record["phases"]] == [True, False]
+    assert [each["state"] for each in run.record["units"]] == ["frozen"] * 5 + ["dropped"]
+    assert run.record["parameters"]["trained"] == 0
+    assert "made nothing better" in run.report.read_text()

@@ -74,7 +74,8 @@ def test_a_transfer_takes_what_was_found_and_tells_what_was_tried() -> None:
         (each["reuse"], each["freeze"]) for each in table if each["chosen"]
     )
     assert run.record["timings"]["search"] > 0
-    assert zoo.plan(reuse="auto", freeze="auto").reuse == 5  # as much as may be chosen
+    plan = zoo.plan(reuse="auto", freeze="auto")
+    assert (plan.reuse, plan.search) == (5, True)  # as much as may be chosen
 
 
 def test_test_examples_are_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_every_depth_may_be_found_where_nothing_is_said_of_what_to_freeze() -> N
 
 
 def test_what_goes_with_later_phases_alone_is_tried() -> None:
-    found = zoo.search(freeze="auto", train_per_class=5, epochs=2, unfreeze=3)
+    found = zoo.search(freeze="auto", train_per_class=5, epochs=2, unfreeze=3, search=zoo.Search(3))
 
     assert {each.freeze for each in found.trials if each.kind == "trained"} <= {3, 4, 5}
     with pytest.raises(CutError, match="at most the 5 units"):
@@ -188,12 +189,12 @@ def test_what_cannot_be_trained_spoils_no_other(monkeypatch: pytest.MonkeyPatch)
         return trained(self, *arguments, **options)
 
     monkeypatch.setattr(Fitting, "run", diverging)
-    found = zoo.search(train_per_class=5, epochs=2)
+    found = zoo.search(train_per_class=5, epochs=2, search=zoo.Search(4))
 
     assert {(each.reuse - each.freeze, each.hidden) for each in found.trials if each.kind == "trained"} == {(0, ())}
     assert any("hidden 128: The loss is nan" in each for each in found.failed)
     with pytest.raises(TrainingError, match="Nothing that was tried could be trained"):
-        zoo.search(train_per_class=5, epochs=2, hidden=5)
+        zoo.search(train_per_class=5, epochs=2, hidden=5, search=zoo.Search(1))
 
 
 @pytest.mark.slow

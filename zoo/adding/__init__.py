@@ -9,20 +9,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from zoo.adding.from_run import LABELS, of_run, refuse_told_twice, run_among
+from zoo.adding.from_run import of_run, refuse_told_twice, run_among
+from zoo.adding.from_tensorflow import as_keras
 from zoo.adding.inlining import in_one_file
 from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
+from zoo.data.seen import FACTS
 from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
 from zoo.registry.index import own_entries
 from zoo.store.guards.formats import Offered, check_format, recognise
+from zoo.store.hub import is_handle, resolved_module
 from zoo.store.keeping import copied, keep, refuse_taken
+from zoo.store.policy import policy_from_environment
 
 __all__ = ["Added", "Ask", "add"]
 
@@ -44,18 +49,28 @@ def add(
     license: str | None = None,
     replace: bool = False,
     allow_partial: bool = False,
+    signature: str | None = None,
+    tensors: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    activation: str | None = None,
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    rename: Mapping[str, str] | Callable[[str], str | None] | None = None,
+    layout: Mapping[str, Any] | None = None,
     ask: Ask | None = None,
     progress: Progress | None = None,
 ) -> Added:
     """Copies a model into the store and the user's own registry; what this version can load is loaded and looked at.
 
     Args:
-        paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx` or `.npz` file, the folder of a SavedModel, a `.prototxt` and
-            its `.caffemodel`, with the `.binaryproto` of its mean picture where there is one, or a TensorFlow
-            checkpoint (its prefix). Or the folder of a run, which tells all about its model itself: the net is added
-            without its preprocessing, which the entry then has.
+        paths: A `.keras`, `.h5`, `.weights.h5`, `.onnx`, `.npz` or `.safetensors` file, the folder of a SavedModel, a
+            frozen graph (`.pb`), a `.prototxt` and its `.caffemodel`, with the `.binaryproto` of its mean picture where
+            there is one, or a TensorFlow checkpoint (its prefix). Or the address of a module of TF Hub. Or the folder
+            of a run, which tells all about its model itself: the net is added without its preprocessing, which the
+            entry then has.
         name: What it will be called; None: as the file.
-        arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`.
+        arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`; for a checkpoint
+            also one of TF-Slim, or the path of a `.json` or `.keras` file that describes it.
         input_size: Height, width and channels, where the files leave that open.
         preprocess: How pictures become numbers: `none`, `unit`, `tf`, `torch`, `caffe` (`zoo.registry.presets`), or a
             model that wants the same.
@@ -70,6 +85,15 @@ def add(
         license: Its license.
         replace: Whether it may take the place of a model of its name.
         allow_partial: Whether weights may lack layers of `arch`, which then start as in training from scratch.
+        signature: Of a SavedModel: what is called of it, such as `serving_default` or `__call__`.
+        tensors: Of what TensorFlow 1 has saved: where the net begins, as in `("X:0",)`; found where nothing is said.
+        outputs: Likewise where it ends, as in `("dnn/outputs/BiasAdd:0",)`; or names of a signature's outputs.
+        activation: Of a checkpoint without a graph that is a chain of dense layers: that of the hidden ones.
+        include: Of weights alone: regular expressions for the variables that are wanted, as
+            `zoo.converters.restore` has them,
+        exclude: for those that are not,
+        rename: what their names become,
+        layout: and how arrays of another framework lie.
         ask: Asked how pictures become numbers, where nothing else says it; None: nobody is.
         progress: Told about bytes as they are copied.
 
@@ -84,7 +108,7 @@ def add(
         UnsafeFileError: A file could do harm.
         DiskError: There is no room for it.
     """
-    all_paths = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    all_paths = [_place(each) for each in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     numbers = {"color": color, "scale": scale, "mean": mean, "std": std}
     run = run_among(all_paths)
     means: Sequence[str] = ()
@@ -109,8 +133,20 @@ def add(
             allow_partial=allow_partial,
             ask=ask,
             run=of_the_run,
+            signature=signature,
+            tensors=tuple(tensors),
+            outputs=tuple(outputs),
+            activation=activation,
+            variables={"include": include, "exclude": exclude, "rename": rename, "layout": layout},
         )
         return _added(told, offered, means, is_named=bool(name), replace=replace, progress=progress)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    """Returns the path that was given, or of the module whose address was."""
+    if isinstance(path, str) and is_handle(path):
+        return resolved_module(path, offline=policy_from_environment().offline)
+    return Path(path)
 
 
 def _added(
@@ -122,14 +158,16 @@ def _added(
     there = own.get(told.name)
     if there is None or there.source != "local":
         refuse_taken(told.name, replace=replace)
-    with in_one_file(offered) as (whole, remarks):
-        check_format(whole)
+    check_format(offered)
+    with as_keras(offered, told) as (made, said), in_one_file(made) as (whole, remarks):
+        if whole is not offered:
+            check_format(whole)
         with copied(own_files(whole), progress) as copies:
             if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
                 refuse_taken(told.name, replace=replace)
-            added = looked_at(told, offered, copies)
-            called = renamed(offered, copies, None if is_named else told.name)
-            notes = [*called, *means, *remarks, *added.notes, *_twins(added.entry, own)]
+            added = looked_at(told, offered if made is offered else whole, copies, offered)
+            called = renamed(offered if made is offered else whole, copies, None if is_named else told.name)
+            notes = [*called, *means, *said, *remarks, *added.notes, *_twins(added.entry, own)]
             if there is not None and _is_same(there, added.entry):
                 notes.append(f"{there.name} is here already, as it is: nothing was changed.")
                 added = dataclasses.replace(added, entry=there)
@@ -140,7 +178,7 @@ def _added(
 
 def _twins(entry: Entry, own: Mapping[str, Entry]) -> list[str]:
     """Returns what there is to say where models that were added before have files of the same bytes."""
-    mine = _digests([file for file in entry.files if file.name != LABELS])
+    mine = _digests([file for file in entry.files if file.name != FACTS])
     twins = [name for name, other in own.items() if name != entry.name and mine & _digests(other.files)]
     return [f"It shares its file with {', '.join(twins)}: the store keeps the same bytes once."] if twins else []
 

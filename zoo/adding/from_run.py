@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.adding.told import OfRun
+from zoo.data.npz import NpzFile
+from zoo.data.seen import FACTS, TRAINED_ON, packed_ids
 from zoo.errors import UsageError
 from zoo.files import disk_errors, temporary_name
 from zoo.registry import InputSpec
@@ -25,7 +27,6 @@ from zoo.store.guards.formats import Offered, recognise
 from zoo.store.layout import layout, prepare, refuse_without_room
 from zoo.store.unpacking import shown
 
-LABELS = "labels.json"
 _HINT = "free some space (zoo gc --all), or set ZOO_HOME to a larger disk"
 _METADATA = "metadata.json"
 _NO_DATE = "1980-01-01@00:00:00"  # instead of when the file was written, which tells nothing of the model
@@ -76,9 +77,10 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
         with disk_errors(file, _HINT):
             net.save(folder / "saved.keras")
             _write_without_dates(folder / "saved.keras", file)
-            (folder / LABELS).write_text(json.dumps(list(run.classes), ensure_ascii=False) + "\n", "utf-8")
+            facts = {"classes": list(run.classes), TRAINED_ON: _trained_on(run)}
+            (folder / FACTS).write_text(json.dumps(facts, ensure_ascii=False) + "\n", "utf-8")
         offered = recognise([file])
-        offered = dataclasses.replace(offered, files=(*offered.files, ("definition", folder / LABELS)))
+        offered = dataclasses.replace(offered, files=(*offered.files, ("definition", folder / FACTS)))
         yield offered, _told_by(run, spec, tuple(net.input_shape[1:]))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +89,7 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
 def _told_by(run: Run, spec: InputSpec | None, shape: tuple[int | None, ...]) -> OfRun:
     record = run.record
     count = record["metrics"]["test"]["count"]
-    if spec is None and record["input"]["decoded"] is not None:
+    if spec is None and record["input"]["decoded"] in ("gray", "RGB"):
         spec = chosen_input((shape[0], shape[1], shape[2] or 0), "none")  # as they were: 0..255
     return OfRun(
         summary=f"{record['model']} for {record['data']}: {run.score_name} {run.score:.4g} on {count} test examples",
@@ -95,6 +97,12 @@ def _told_by(run: Run, spec: InputSpec | None, shape: tuple[int | None, ...]) ->
         labels=str(record["data"]),
         input=spec,
     )
+
+
+def _trained_on(run: Run) -> str | None:
+    """Returns the beginnings of the identities of what the run was trained on; None where it does not tell."""
+    path = run.kept("split.npz")
+    return None if path is None else packed_ids(NpzFile(path).array("train"))
 
 
 def _write_without_dates(source: Path, target: Path) -> None:

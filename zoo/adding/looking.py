@@ -29,24 +29,35 @@ _NOT_KNOWN = (
 )
 
 
-def looked_at(told: Told, offered: Offered, copies: Sequence[Copy]) -> Added:
-    """Returns the entry of a model whose copies are whole and safe."""
+def looked_at(told: Told, offered: Offered, copies: Sequence[Copy], source: Offered) -> Added:
+    """Returns the entry of a model whose copies are whole and safe.
+
+    Args:
+        told: What the user says of it.
+        offered: What was copied.
+        copies: The copies.
+        source: What the user offered, which `offered` may have been made of.
+    """
+    path = source.files[0][1]
     labels = told.labels or (told.run.labels if told.run else None)
     draft = Entry(
         name=told.name,
         source="local",
         arch=told.arch,
         task="unknown",
-        summary=told.summary or (told.run.summary if told.run else f"Added from {copies[0].name}"),
+        summary=told.summary or (told.run.summary if told.run else f"Added from {source.prefix or path.name}"),
         files=kept_files(offered, copies),
         input=None,
         output=OutputSpec(labels=labels, logits=told.logits or None, background=None),
         metrics={},
         license=told.license,
-        origin=told.run.origin if told.run else f"added from {shown(str(offered.files[0][1].absolute()))}",
+        origin=told.run.origin if told.run else f"added from {shown(str(path.absolute()))}",
     )
     check_format(offered_copies(offered, copies))
-    what = FORMATS[offered.format]
+    what = FORMATS[source.format] + (", kept as a Keras 3 archive" if source is not offered else "")
+    if source.format != "h5" and offered.format == "keras":
+        told = dataclasses.replace(told, arch=None)  # the net is in the file
+        draft = dataclasses.replace(draft, arch=None)
     if offered.format == "h5" and not is_whole_model(copies[0].path, copies[0].name):
         if told.arch is None:
             draft = dataclasses.replace(draft, files=(copies[0].spec("weights"),))
@@ -133,10 +144,10 @@ def _loaded(told: Told, draft: Entry, notes: list[str], what: str, copies: Seque
     notes += noting.features(output, model)
     entry = dataclasses.replace(
         draft,
-        task=_task(spec, output),
+        task="text-embedding" if _takes_texts(model) else _task(spec, output),
         input=spec,
         output=output,
-        params=model.count_params() or None,
+        params=model.count_params() or sum(getattr(layer, "parameters", 0) for layer in model.layers) or None,
         units=ARCHITECTURES[draft.arch].units if draft.arch else _units(model, notes),
         recorded=None if isinstance(recorded, str) else recorded,
     )
@@ -149,6 +160,10 @@ def _units(model: keras.Model, notes: list[str]) -> int | None:
     except CutError as error:
         notes.append(f"It loads, but cannot be cut into units, nor transferred: {error}")
         return None
+
+
+def _takes_texts(model: keras.Model) -> bool:
+    return bool(model.inputs[0].dtype == "string")
 
 
 def _task(spec: InputSpec | None, output: OutputSpec) -> str:

@@ -25,10 +25,18 @@ FORMATS: dict[Format, str] = {
     "savedmodel": "SavedModel",
     "caffe": "Caffe",
     "checkpoint": "TensorFlow checkpoint",
+    "graph": "TensorFlow graph",
     "npz": ".npz",
+    "safetensors": "safetensors",
 }
-_SUFFIXES: dict[Format, str] = {"keras": ".keras", "h5": ".h5", "onnx": ".onnx", "npz": ".npz"}
-_ENDS = (".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".caffemodel", ".prototxt", ".ckpt", ".json")
+_SUFFIXES: dict[Format, str] = {
+    "keras": ".keras", "h5": ".h5", "onnx": ".onnx", "npz": ".npz", "safetensors": ".safetensors", "graph": ".pb",
+}  # fmt: skip
+_ENDS = (
+    ".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".safetensors", ".caffemodel", ".prototxt", ".ckpt",
+    ".pb", ".json",
+)  # fmt: skip
+_WEIGHTS: tuple[Format, ...] = ("h5", "npz", "safetensors", "checkpoint")
 
 
 def refuse_impossible(told: Told, offered: Offered) -> None:
@@ -39,16 +47,33 @@ def refuse_impossible(told: Told, offered: Offered) -> None:
         )
     if told.preprocess is not None and told.preprocess not in PRESETS:
         find_preprocessing(told.preprocess)
+    _refuse_useless(told, offered.format)
     if told.arch is None:
         return
-    if offered.format != "h5":
+    if offered.format not in _WEIGHTS:
         raise UsageError(
-            f"--arch (Python: arch) tells which net the weights in an .h5 file are of; {FORMATS[offered.format]} files "
-            "do without it."
+            f"--arch (Python: arch) tells which net weights are of; {FORMATS[offered.format]} files do without it."
         )
-    if told.arch not in ARCHITECTURES:
+    if told.arch not in ARCHITECTURES and offered.format != "checkpoint":  # which may be of TF-Slim, or a file's
         near = nearest_names(told.arch, ARCHITECTURES)
         raise UsageError(f"Expected an architecture of keras.applications; got {told.arch!r}.{near}")
+
+
+def _refuse_useless(told: Told, format: Format) -> None:
+    """Refuses what says something about files of another format."""
+    uses = {
+        "--signature (signature)": (told.signature, ("savedmodel",)),
+        "--input X:0 (tensors)": (told.tensors, ("savedmodel", "graph", "checkpoint")),
+        "--output (outputs)": (told.outputs, ("savedmodel", "graph", "checkpoint")),
+        "--activation (activation)": (told.activation, ("checkpoint",)),
+        "--include, --exclude, --rename, --layout (include ...)": (told.chooses_variables, _WEIGHTS),
+    }
+    for option, (value, formats) in uses.items():
+        if value and format not in formats:
+            raise UsageError(
+                f"{option} is for {', '.join(FORMATS[each] for each in formats)}, and this is {FORMATS[format]}. Leave "
+                "it away."
+            )
 
 
 def _stem(path: Path) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.registry import Entry, InputSpec
@@ -64,8 +64,25 @@ class Told:
     allow_partial: bool
     ask: Ask | None
     run: OfRun | None = None
+    signature: str | None = None
+    tensors: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    activation: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tells_preprocessing(self) -> bool:
         """Returns whether anything was said of how pictures become numbers."""
         return self.preprocess is not None or any(value is not None for value in self.numbers.values())
+
+    @property
+    def chooses_variables(self) -> bool:
+        """Returns whether it was said which variables of a file of weights are wanted, or what they are called."""
+        return any(self.variables.values())
+
+    @property
+    def tells_conversion(self) -> bool:
+        """Returns whether anything was said that only a conversion needs."""
+        return bool(
+            self.arch or self.signature or self.tensors or self.outputs or self.activation or self.chooses_variables
+        )

@@ -47,7 +47,8 @@ def _shown(check: DataCheck) -> Iterator[tuple[Finding, list[tuple[Case, list[st
         pictured = check.noun == "picture" and any(case.rows for case in finding.cases)
         cases = []
         for case in finding.cases[: _CASES if pictured and room > 0 else _LISTED]:
-            uris = [uri for row in case.rows[: min(_TOGETHER, max(0, room))] if (uri := _picture(check, row))]
+            rows = case.rows[: min(_TOGETHER, max(0, room))] if pictured else ()
+            uris = [uri for row in rows if (uri := _picture(check, row))]
             room -= len(uris)
             cases.append((case, uris))
         yield finding, cases, any(uris for _, uris in cases)

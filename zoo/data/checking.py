@@ -16,12 +16,13 @@ import numpy as np
 from zoo.data import findings as find
 from zoo.data.bad_files import BadFile, BadFilePolicy
 from zoo.data.duplicates import near_duplicates as clusters_of
-from zoo.data.examples import Examples
+from zoo.data.examples import Examples, are_texts
 from zoo.data.findings import Case, Finding, Named
 from zoo.data.inspecting import Inspection
 from zoo.data.odd_pictures import odd_pictures
 from zoo.data.sources import open_data
 from zoo.data.split import Split, split_of
+from zoo.data.text import odd_texts
 from zoo.data.values import Spread, median_of, odd_rows, spread_of
 from zoo.errors import DataError
 from zoo.files import write_bytes
@@ -48,7 +49,7 @@ class DataCheck:
 
     Attributes:
         name: What the data was called.
-        noun: What an example is: a picture or a row.
+        noun: What an example is: a picture, a text or a row.
         examples: How many can be used.
         passed_over: How many cannot.
         ignored: How many links (not followed) and other files lie beside the pictures of a folder.
@@ -56,7 +57,7 @@ class DataCheck:
         classes: In the order of their numbers, with what each part of the split would get.
         formats: How many pictures of each file format; empty for arrays.
         modes: How many of each colour mode, as Pillow calls them; empty for arrays.
-        sizes: width and height of pictures in pixels; values of arrays.
+        sizes: width and height of pictures in pixels; letters of texts; values of arrays.
         sides: (from, below, count) of pictures by their shorter side.
         findings: What to look at: errors first, then warnings, then notes.
         problem: Why the data cannot be used as it is; None where it can.
@@ -158,7 +159,7 @@ def check_data(
         *(find.without_a_part(named, split) if split else []),
     ]
     found += odd_pictures(named, inspections) if inspections else []
-    values, odd_values = odd_rows(named) if inspections is None else (None, [])
+    odd_sizes, odd_values = _odd_values(named) if inspections is None else ({}, [])
     return DataCheck(
         name=examples.name,
         noun=named.noun,
@@ -169,7 +170,7 @@ def check_data(
         classes=_class_counts(named, split),
         formats=_counts([each.format for each in inspections or ()]),
         modes=_counts([each.mode for each in inspections or ()]),
-        sizes=_sizes(inspections) if inspections else {"values": values} if values else {},
+        sizes=_sizes(inspections) if inspections else odd_sizes,
         sides=_sides(inspections) if inspections else (),
         findings=tuple(sorted([*found, *odd_values], key=lambda each: ("error", "warning", "note").index(each.level))),
         problem=_refusal(bad, len(examples) + len(examples.bad), examples.name, BadFilePolicy(bad_files, max_bad))
@@ -213,7 +214,7 @@ def _case_text(case: Case) -> str:
 
 def _undecodable(examples: Examples, progress: Progress) -> list[BadFile]:
     """Returns the examples that turn out to be bad when they are decoded in full."""
-    if examples.paths is None:
+    if examples.paths is None or are_texts(examples):
         return []
     paths = examples.paths
 
@@ -235,6 +236,15 @@ def _undecodable(examples: Examples, progress: Progress) -> list[BadFile]:
     finally:
         progress.close()
     return found
+
+
+def _odd_values(named: Named) -> tuple[dict[str, Spread], list[Finding]]:
+    """Returns how large the values of an array are, or how long texts, and what is odd in them."""
+    if named.noun == "text":
+        letters, found = odd_texts(named)
+        return {"letters": letters}, found
+    values, found = odd_rows(named)
+    return {"values": values} if values else {}, found
 
 
 def _threads() -> int:

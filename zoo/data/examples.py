@@ -37,12 +37,12 @@ class Examples(Protocol):
         ids: uint8 [n, 32]: the sha256 of each example's content.
         labels: The target of each example: the number of its class, int64 [n]; of a `multilabel` task 1 for each label
             that it has, uint8 [n, classes]; of a `regression` its values, float32 [n, classes].
-        shape: Shape of one decoded example; None where it varies.
+        shape: Shape of one decoded example; None in it where it varies; () of texts.
         decoding: What else than its identity decides how an example is read (a colour, say); the same for all of them.
         parts: int8 [n]: the part of each as the data itself says: 0 train, 1 validation, 2 test, -1 where it does not;
             None where it says nothing of any.
         groups: int64 [n]: examples with equal numbers belong on one side of a split; None: each for itself.
-        paths: Where each lies, as people know it; None for arrays.
+        paths: Where each lies, as people know it: a file, or a line of a table of texts; None for arrays.
         bad: What was passed over when the data was opened.
         policy: How much of that is too much.
     """
@@ -67,7 +67,7 @@ class Examples(Protocol):
         """The number of examples."""
 
     def read(self, rows: Rows) -> Sequence[NDArray[Any]] | NDArray[Any]:
-        """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels], 0..255.
+        """Returns the decoded examples at `rows`: pictures are uint8 [height, width, channels]; texts `str`.
 
         Several threads may call it at once.
 
@@ -138,6 +138,21 @@ class ArrayExamples:
     def seen_by(self, spec: InputSpec | None) -> ArrayExamples:
         """Returns the same examples: nothing is left to decode."""
         return self
+
+
+def are_texts(examples: Any) -> bool:
+    """Returns whether examples are texts: what has no shape at all."""
+    return tuple(examples.shape) == ()
+
+
+def excerpt(text: str, most: int = 280) -> str:
+    r"""Returns the beginning of a text, on one line.
+
+    >>> excerpt("so   good\nthat I saw it twice", 12)
+    'so good tha…'
+    """
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 1]}…"
 
 
 def row_ids(x: NDArray[Any]) -> Ids:

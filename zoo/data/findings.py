@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.examples import as_classes
+from zoo.data.examples import are_texts, as_classes, excerpt
 from zoo.data.split import PART_NAMES, Split
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Level = Literal["error", "warning", "note"]
 
 _UNEVEN = 10.0  # times as many examples in the largest class as in the smallest
 _FEW = 10  # examples of a class
+_LETTERS = 40  # of a text, beside where it stands
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ class Named:
 
     def __init__(self, examples: Examples) -> None:
         self._given, self.examples = examples, as_classes(examples)
-        self.noun = "picture" if _are_pictures(examples) else "row"
+        self.noun = "text" if are_texts(examples) else "picture" if _are_pictures(examples) else "row"
         self.classes = () if examples.task == "regression" else examples.classes
         self.word = "label" if examples.task == "multilabel" else "class"
 
     def name(self, row: int) -> str:
-        """Returns what people call the example."""
+        """Returns what people call the example; of a text how it begins, too."""
         paths = self.examples.paths
+        if self.noun == "text" and paths is not None:
+            return f'{paths[row]} "{excerpt(str(self.examples.read(np.array([row]))[0]), _LETTERS)}"'
         return f"row {row}" if paths is None else paths[row]
 
     def label(self, row: int) -> str:

@@ -71,6 +71,7 @@ def preprocessed_shape(
     Raises:
         DataError: The model cannot take them; the message says what was expected and found.
     """
+    _refuse_texts(shape, wanted)
     found = tuple(preprocessing_model(spec, shape).output_shape[1:])
     fits = len(found) == len(wanted) and all(
         want is None or want == size for want, size in zip(wanted, found, strict=True)
@@ -81,6 +82,20 @@ def preprocessed_shape(
             + (f", and {list(found)} once preprocessed." if found != tuple(shape) else ".")
         )
     return found
+
+
+def _refuse_texts(shape: Sequence[int | None], wanted: Sequence[int | None]) -> None:
+    """Refuses texts, which have no shape, for a model of something else; and all else for a model of texts."""
+    if not shape and wanted:
+        raise DataError(
+            f"The model wants examples of shape {list(wanted)}; these are texts. Give it pictures or rows, or take a "
+            "model of texts."
+        )
+    if shape and not wanted:
+        raise DataError(
+            f"The model wants texts; these are pictures or rows of shape {list(shape)}. Give it a table (.csv) of "
+            "text,label."
+        )
 
 
 def _resize(tensor: Any, spec: InputSpec) -> Any:

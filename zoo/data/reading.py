@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
 from zoo.data.bad_files import BadFile
-from zoo.data.examples import Examples, Rows
+from zoo.data.examples import Examples, Rows, are_texts
 from zoo.data.preprocessing import preprocessing_model
 from zoo.errors import DataError
 from zoo.registry import InputSpec
@@ -62,11 +62,16 @@ class Reader:
         # An augmented picture has a size of its own, which is no longer that of the others.
         shape = (None, None, *examples.shape[2:]) if change and len(examples.shape) == 3 else examples.shape
         self._model = preprocessing_model(spec, shape, dtype)
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(object if dtype == "string" else dtype)
         self.shape = (len(examples), *self._model.output_shape[1:])
 
     def __len__(self) -> int:
         return len(self._examples)
+
+    @property
+    def _are_files(self) -> bool:
+        """Whether each example lies in a file, and may be bad; rows of arrays and texts are there."""
+        return self._examples.paths is not None and not are_texts(self._examples)
 
     @property
     def largest_bytes(self) -> int:
@@ -93,7 +98,7 @@ class Reader:
         One that cannot be read is left out, and named in its batch. Preprocessed examples of several shapes come in
         batches of one shape each.
         """
-        step = min(size, _PIECE if self._examples.paths is None and not self._change else _PICTURES)
+        step = min(size, _PICTURES if self._are_files or self._change else _PIECE)
         pieces = [rows[begin : begin + step] for begin in range(0, len(rows), step)]
         ahead = max(2 * size, _AHEAD_BYTES // max(1, self.largest_bytes))
         read: list[Batch] = []
@@ -107,7 +112,7 @@ class Reader:
 
     def _piece(self, rows: Rows) -> list[Batch]:
         """Reads examples; pictures one after another, and those of one size that lie side by side become one batch."""
-        if self._examples.paths is None and not self._change:
+        if not self._are_files and not self._change:
             return [Batch(rows, self[rows])]
         done: list[Batch] = []
         side_by_side: list[tuple[int, NDArray[Any]]] = []
@@ -153,6 +158,8 @@ class Reader:
         )
 
     def _preprocessed(self, batch: NDArray[Any], rows: Rows) -> NDArray[Any]:
+        if batch.dtype == object:
+            return batch  # texts, which the model takes as they are
         if batch.dtype == np.uint8:
             return np.asarray(self._of_bytes(keras.ops.convert_to_tensor(batch)))
         batch = batch.astype(self.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Opens what `--data` names: the embedded digits, folders of pictures, tables of them, NPZ files; and arrays."""
+"""Opens what `--data` names: embedded digits, folders and tables of pictures, tables of texts, NPZ files; or arrays."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def open_data(
     Args:
         spec: `"digits"` (scikit-learn's 1,797 handwritten digits, 8x8 gray), a part of them (`"digits:5-9"`,
             `"digits:0,2,4-6"`); a folder with a sub-folder of pictures for each class, or with `train/`, `val/` and
-            `test/` folders of such; a `.csv` file with columns `path,label` and, if you like, `split`; an `.npz` file
-            with arrays `x`, `y` and, if you like, `x_test`, `y_test`; an array `x`, a pair of arrays `(x, y)`, or
-            examples opened before, which come back as they are.
+            `test/` folders of such; a `.csv` file with columns `path,label` and, if you like, `split`, for pictures, or
+            `text,label` for texts; an `.npz` file with arrays `x`, `y` and, if you like, `x_test`, `y_test`; an array
+            `x`, a pair of arrays `(x, y)`, or examples opened before, which come back as they are.
         bad_files: `skip`: files that cannot be used are passed over, and listed in `bad`; `fail`: refuse them.
         max_bad: The share (0..1) of files that may be passed over.
         min_side: Pictures with a shorter side (pixels) than that are bad.
@@ -115,7 +115,7 @@ def _named(
         from zoo.data.npz_examples import NpzExamples
 
         return NpzExamples(path, name, group_by, task or "classification", unlabelled=options["unlabelled"])
-    return _pictures(name, path, policy, options, progress)
+    return _listed(name, path, policy, options, progress)
 
 
 def _check_options(min_side: int, frames: str, task: str | None, *, unlabelled: bool) -> None:
@@ -164,21 +164,25 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _pictures(
+def _listed(
     name: str, path: Path, policy: BadFilePolicy, options: Mapping[str, Any], progress: Progress | None
 ) -> Examples:
     from zoo.data.image_folder import list_folder
     from zoo.data.pictures import PictureRules, open_listing
-    from zoo.data.table import list_table
+    from zoo.data.table import list_table, names_texts
 
     group_by, follow_links, unlabelled = options["group_by"], options["follow_links"], options["unlabelled"]
     if path.is_dir():
         _refuse_task(options["task"], f"The folder {name}")
         listing = list_folder(name, str(path), follow_links=follow_links, group_by=group_by, unlabelled=unlabelled)
+    elif path.suffix.lower() in _TABLES and names_texts(path):
+        from zoo.data.text import open_texts
+
+        return open_texts(name, path, group_by=group_by, task=options["task"], policy=policy)
     elif path.suffix.lower() in _TABLES:
         listing = list_table(name, path, group_by=group_by, task=options["task"], unlabelled=unlabelled)
     else:
-        raise DataError(f"Expected a folder of pictures, a .csv or an .npz file; got {path}.")
+        raise DataError(f"Expected a folder of pictures, a .csv (of pictures or texts) or an .npz file; got {path}.")
     rules = PictureRules(
         policy, options["min_side"], options["frames"] == "error", options["near_duplicates"], follow_links
     )

@@ -15,10 +15,12 @@ from zoo.loading.models import (
     nonfinite_layers,
 )
 from zoo.loading.old_activations import keras2_hard_sigmoid
+from zoo.loading.saved_model_layer import SavedModelLayer, opaque_model
 from zoo.loading.weights import Weights, recognise_weights
 from zoo.loading.whole import is_whole_model
 
 __all__ = [
+    "SavedModelLayer",
     "Weights",
     "absent_layers",
     "bare_net",
@@ -31,5 +33,6 @@ __all__ = [
     "load_onnx_file",
     "load_what_is_here",
     "nonfinite_layers",
+    "opaque_model",
     "recognise_weights",
 ]

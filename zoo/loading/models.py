@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, ZooError
 from zoo.loading.building import build_architecture
+from zoo.loading.from_archive import load_archived, saved_model_or_layer
 from zoo.loading.from_caffe import load_caffe
 from zoo.loading.from_onnx import converted_onnx, load_onnx
 from zoo.loading.layer_weights import weighted_layers
@@ -22,6 +23,7 @@ from zoo.registry import Entry, find_loadable
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.store import Artifact, pull_entry
 from zoo.store.guards.places import kind_of, missing
+from zoo.store.guards.saved_models import GRAPHS
 from zoo.store.policy import policy_from_environment
 from zoo.store.unpacking import shown
 
@@ -36,8 +38,9 @@ def load_model(name: str | os.PathLike[str]) -> keras.Model:
     """Returns a model with its weights: one that the registry knows, or one in a file.
 
     Args:
-        name: A model's name, or the path of a `.keras`, whole `.h5` or `.onnx` file; the weights of the last may be in
-            files beside it. The two files of a Caffe net become one by `zoo.convert`, or a name by `zoo.add`.
+        name: A model's name, or the path of a `.keras`, whole `.h5` or `.onnx` file, whose weights may be in files
+            beside it, or of the folder of a SavedModel. The two files of a Caffe net become one by `zoo.convert`, or a
+            name by `zoo.add`; so do checkpoints.
 
     Raises:
         UsageError: This version cannot load it; nothing is pulled then.
@@ -48,12 +51,18 @@ def load_model(name: str | os.PathLike[str]) -> keras.Model:
     >>> load_model("letters-cnn").input_shape
     (None, 28, 28, 1)
     """
-    if isinstance(name, os.PathLike) or Path(name).suffix.casefold() in _PATHS:
+    if isinstance(name, os.PathLike) or Path(name).suffix.casefold() in _PATHS or _is_saved_model(Path(name)):
         return _load_file(Path(name))
     return load_artifact(pull_entry(find_loadable(name)))
 
 
+def _is_saved_model(path: Path) -> bool:
+    return any(kind_of(path / name) == "file" for name in GRAPHS)
+
+
 def _load_file(path: Path) -> keras.Model:
+    if _is_saved_model(path):
+        return saved_model_or_layer(path, str(path))
     loader = _LOADERS.get(path.suffix.casefold())
     if path.suffix.casefold() in (".prototxt", ".caffemodel"):
         raise UsageError(
@@ -152,6 +161,8 @@ def load_artifact(artifact: Artifact) -> keras.Model:
                 return loader(path, name)
         elif {"definition", "weights"} <= set(artifact.files):
             return load_caffe(artifact)
+        elif artifact.folder is not None:
+            return load_archived(artifact)
         elif artifact.unpublished:
             raise NotFoundError(_lacking(artifact))
         elif entry.arch in ARCHITECTURES:

@@ -14,14 +14,21 @@ from typing import Any
 
 import keras
 
-from zoo.errors import IntegrityError, UsageError
+import zoo.loading.saved_model_layer  # noqa: F401  registers the layer that a file may have
+from zoo.errors import IntegrityError, UnsafeFileError, UsageError
 from zoo.loading.bounds import BARE, bare_config, refuse_costly, refuse_endless
 from zoo.loading.building import without_memory
 from zoo.loading.layer_weights import fill_from, paired, saved_layers
 from zoo.loading.variables import explained, other_variables, refuse_other_numbers, saved_shapes, shapes
 from zoo.store.guards.hdf5 import hdf5_outline
 from zoo.store.guards.keras_archive import WEIGHTS, keras_archive
+from zoo.store.guards.keras_assets import refuse_saved_models
 from zoo.store.guards.keras_config import checked_config
+from zoo.store.guards.keras_json import parsed
+from zoo.store.unpacking import opened
+
+_MOST_TEXT = 64 << 20
+_MOST_WEIGHTS = 1 << 30  # of float32 that is 4 GiB
 
 
 def is_whole_model(path: Path, name: str = "") -> bool:
@@ -70,6 +77,7 @@ def load_whole_hdf5(path: Path, name: str = "") -> keras.Model:
     config = checked_config(
         text, name, registered=_registered(), saved_by=version if isinstance(version, str) else None
     )
+    refuse_saved_models(config, name)
     saved = saved_layers(outline, name)
     shapes = Counter(shape for layer in saved for shape in layer.shapes)
     with explained(name, "model"):
@@ -78,6 +86,36 @@ def load_whole_hdf5(path: Path, name: str = "") -> keras.Model:
         found = paired(saved, model, name)
     fill_from(path, model, found, name)
     return model
+
+
+def load_definition(path: Path, name: str = "") -> keras.Model:
+    """Returns the model that a `.json` file describes (`model.to_json()`), with random weights.
+
+    Raises:
+        IntegrityError: The file is no such description, of a newer Keras, or needs a class that is not here.
+        UnsafeFileError: It could do harm, or asks for more than any model does.
+    """
+    name = name or path.name
+    with opened(path) as source:
+        text = source.read_at(0, min(source.size, _MOST_TEXT + 1))
+    version = parsed(text, name).get("keras_version")
+    config = checked_config(
+        text, name, registered=_registered(), saved_by=version if isinstance(version, str) else None
+    )
+    refuse_saved_models(config, name)
+    build = _from_config if "module" in config else _from_old_config
+    refuse_endless(config, name)
+    with explained(name, "model"):
+        without_memory(lambda: _refuse_large(_bare(config, build), config, name))
+        return build(config)
+
+
+def _refuse_large(bare: Any, config: dict[str, Any], name: str) -> None:
+    """Refuses what is no model, or one of more weights than a description alone may ask for."""
+    is_model = isinstance(bare, keras.Model)
+    _refuse_bare(bare, config, shapes(bare) if is_model else Counter(), name)
+    if (count := bare.count_params()) > _MOST_WEIGHTS:
+        raise UnsafeFileError(f"{name} asks for {count:,} weights; a description may ask for {_MOST_WEIGHTS:,}.")
 
 
 def _registered() -> Collection[str]:

@@ -22,6 +22,8 @@ _QUANTIZED = re.compile(r".*-(int8|qdq)\.onnx", re.I)
 _OLD = re.compile(r".*-([1-6])\.onnx", re.I)
 _OLDEST = 7
 # What ends in suppressing boxes, in loops or in regions of varying number: no layer is that.
+# What `zoo.converters.slim` knows, of which a test sees that it is so.
+_SLIM = re.compile(r"slim/(vgg_1[69]|resnet_v1_(50|101|152)|inception_v[13]|mobilenet_v1_.*)")
 _DETECTORS = re.compile(r"((faster|mask)rcnn|ssd|(tiny-)?yolov[34])([-_.].*)", re.I)
 
 
@@ -66,10 +68,12 @@ def _is_loadable(entry: Entry) -> bool:
             return why_not_loaded(entry) is None
         case "caffe":
             return _is_caffe_net(tuple(file for file in entry.files if file.urls))
+        case "tfhub":
+            return any(file.role == "archive" and file.urls for file in entry.files)
+        case "slim":
+            return _SLIM.fullmatch(entry.name) is not None
         case "local":
             return _is_whole_model(entry) or _is_caffe_net(entry.files) or _is_known_net(entry, entry.files)
-        case _:
-            return False
 
 
 def _is_whole_model(entry: Entry) -> bool:

@@ -234,9 +234,8 @@ def find_loadable(name: str) -> Entry:
     if entry.source == "local":
         files = ", ".join(file.name for file in entry.files)
         raise UsageError(
-            f"{entry.name!r} is kept, but this version cannot load its files ({files}) as a Keras model. It loads "
-            ".keras files, whole .h5 files, .onnx files, the two files of a Caffe net, and .h5 weights of a net of "
-            "keras.applications: zoo add FILE --arch NET"
+            f"{entry.name!r} is kept, but nothing tells which net its files ({files}) are of, so that it cannot be "
+            "loaded. Add them again, and say it: zoo add FILE --arch NET"
         )
     why = f": {reason}" if (reason := why_not_loaded(entry)) else ""
     today = f"fetch its files: zoo pull {entry.name}" if "pull" in entry.can else f"tell of it: zoo show {entry.name}"

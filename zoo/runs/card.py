@@ -70,7 +70,7 @@ def _context(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": record,
         "task": task,
-        "noun": "picture" if record["input"]["decoded"] else "row",
+        "noun": figures.noun_of(record),
         "output": figures.NOUNS[task],
         "classes": record["classes"],
         "shown": _SHOWN_CLASSES,

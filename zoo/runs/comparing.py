@@ -105,7 +105,7 @@ def compare(run: str | Path | Run, other: str | Path | Run) -> Comparison:
     """
     one, two = (each if isinstance(each, Run) else open_run(each) for each in (run, other))
     _refuse_unlike(one, two)
-    ours, theirs = read_predictions(one), read_predictions(two)
+    ours, theirs = (_different(read_predictions(each)) for each in (one, two))
     common = sorted(ours.keys() & theirs.keys())
     keys = [key for key in common if ours[key].label == theirs[key].label]
     if not keys:
@@ -116,6 +116,11 @@ def compare(run: str | Path | Run, other: str | Path | Run) -> Comparison:
     warnings = tuple(_unfair(one, two, ours, theirs, len(common), len(keys)))
     differences = differences_of(lines, others, task)
     return Comparison(str(one.path), str(two.path), task, len(keys), differences, alone, warnings)
+
+
+def _different(said: Mapping[Key, Said]) -> dict[Key, Said]:
+    """Returns what is said of examples that differ: of copies one tells all."""
+    return {key: each for key, each in said.items() if not key[1]}
 
 
 def _refuse_unlike(one: Run, two: Run) -> None:

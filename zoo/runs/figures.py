@@ -51,6 +51,12 @@ class Score:
             return None
         return rival > self.high if self.less_is_better else rival < self.low
 
+    def is_beaten_by(self, rival: float | None) -> bool:
+        """Returns whether `rival` is better than all of the interval."""
+        if rival is None or self.low is None or self.high is None:
+            return False
+        return rival < self.low if self.less_is_better else rival > self.high
+
     def said(self, value: float | None) -> str:
         """Returns such a figure as people read it."""
         if value is None:
@@ -61,6 +67,12 @@ class Score:
 def task_of(record: Mapping[str, Any]) -> str:
     """Returns what the run's model says: `classification`, `multilabel` or `regression`."""
     return str(record.get("task", "classification"))
+
+
+def noun_of(record: Mapping[str, Any]) -> str:
+    """Returns what an example of the run is: a `picture`, a `text` or a `row`."""
+    decoded = record["input"]["decoded"]
+    return "text" if decoded == "text" else "picture" if decoded else "row"
 
 
 def score_of(test: Mapping[str, Any], task: str, baselines: Mapping[str, Any]) -> Score:

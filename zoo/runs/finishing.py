@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.examples import are_texts
 from zoo.features import Features, FeatureStats
 from zoo.files import write_bytes
 from zoo.runs.card import render_card
@@ -154,11 +155,15 @@ def _feature_record(trained: Trained) -> dict[str, Any]:
 
 def _input_record(job: Job) -> dict[str, Any]:
     shape = job.examples.shape
-    pictures = len(shape) == 3 and job.examples.read(job.split.test[:1])[0].dtype == np.uint8
+    decoded = None
+    if are_texts(job.examples):
+        decoded = "text"
+    elif len(shape) == 3 and job.examples.read(job.split.test[:1])[0].dtype == np.uint8:
+        decoded = {1: "gray", 3: "RGB"}.get(shape[-1] or 0)
     return {
         "shape": list(shape),
-        # What picture files are decoded to; files are no use to a model of numbers that were not 0..255.
-        "decoded": {1: "gray", 3: "RGB"}.get(shape[-1] or 0) if pictures else None,
+        # What files are decoded to; picture files are no use to a model of numbers that were not 0..255.
+        "decoded": decoded,
         "decoding": job.examples.decoding,
         "preprocessing": dataclasses.asdict(job.origin.spec.applied()) if job.origin.spec else None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ from zoo.data import Examples, Rows, Split
 from zoo.data.augmentation import Augmentation
 from zoo.data.bad_files import BadFile
 from zoo.errors import UsageError
+from zoo.features import Features
 from zoo.garbage import without_collection
 from zoo.registry import InputSpec
 from zoo.surgery import Depth, Head, Pool, Surgery, Units
 from zoo.training import FitSettings, Objective, Part, Unfreeze
 from zoo.training.objectives import target_scale
+from zoo.training.standardizing import Standard
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +49,8 @@ class Settings:
             raise UsageError(f"Expected a seed of 0 to {2**31 - 1}; got {self.seed}.")
         if self.views < 0:
             raise UsageError(f"Expected a number of views of 0 or more; got {self.views}.")
+        if self.batchnorm and not self.hidden:
+            raise UsageError("Expected hidden layers (--hidden 64) with --batchnorm, which stands in those.")
 
     @property
     def augmentation(self) -> Augmentation:
@@ -67,12 +71,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model came from: its name, the kind of source, digests of its files by name, what it wants to see."""
+    """Where a model came from.
+
+    Attributes:
+        name: What users call it.
+        source: The kind of source.
+        files: Digests of its files by name.
+        spec: What it wants to see.
+        trained_on: Of a run that was added: what it was trained on, as `zoo.data.seen` packs it.
+    """
 
     name: str
     source: str
     files: dict[str, str]
     spec: InputSpec | None
+    trained_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,7 @@ class Job:
         warnings: What is odd about the data.
         unread: Examples that turned out not to be readable only when they were to be decoded.
         whole: The units of the whole net, where `model` is only the lower part of it.
+        standard: What the features become before they enter the head; None: they stay.
     """
 
     origin: Origin
@@ -104,6 +118,7 @@ class Job:
     warnings: tuple[str, ...] = ()
     unread: tuple[BadFile, ...] = ()
     whole: Units | None = None
+    standard: Standard | None = None
 
     @property
     def bad(self) -> tuple[BadFile, ...]:
@@ -112,14 +127,19 @@ class Job:
 
     def part(self, name: str, x: Any) -> Part:
         """Returns the part `train`, `validation` or `test`, as rows of `x`; training examples with all their views."""
-        versions = self.settings.views + 1 if name == "train" and self.surgery.trunk else 1
+        versions = self.settings.views + 1 if name == "train" and isinstance(x, Features) else 1
         return Part(x, self.examples.labels, getattr(self.split, name), versions, self.examples.paths)
+
+    def head(self, standard: Standard | None = None) -> Head:
+        """Returns the head that the settings ask for, whose features become what `standard` says."""
+        head = self.settings.head(self.examples, self.split.train)
+        return replace(head, scale=standard.scale, offset=standard.offset) if standard else head
 
     def cut(self, reuse: int, freeze: int, head: Head | None = None) -> Surgery:
         """Returns the model cut anew, otherwise as the settings say; with their head, or another."""
         with without_collection():
             return Surgery(
-                self.model, reuse, freeze, head or self.settings.head(self.examples, self.split.train),
+                self.model, reuse, freeze, head or self.head(self.standard),
                 preprocessing=self.origin.spec, train_batchnorm=self.settings.train_batchnorm, whole=self.whole,
                 name=self.origin.name,
             )  # fmt: skip

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Examples, Rows
-from zoo.data.targets import target_names
+from zoo.data.targets import Task, target_names
 from zoo.errors import DataError
 from zoo.features import Features
+from zoo.intervals import wider
 from zoo.runs.job import Job
 from zoo.runs.trained import Scratch, Trained, reader
 from zoo.surgery import Surgery
@@ -64,11 +65,46 @@ def judge(job: Job, trained: Trained, scratch: Scratch | None) -> Verdict:
     outputs = predict(surgery.trainable, part)
     refuse_infinite(outputs, part.rows, examples)
     labels = examples.labels[job.split.test]
-    test = evaluate(outputs, labels, examples.task, classes=examples.classes, temperature=scale)
+    test = judged(outputs, labels, examples.ids[part.rows], examples.task, examples.classes, scale)
     rival = None
     if scratch:
         rival = predict(scratch.surgery.trainable, job.part("test", reader(job)))
     return Verdict(outputs, test, rival, _baselines(job, trained), divided_by)
+
+
+def judged(
+    outputs: NDArray[np.float32],
+    labels: NDArray[Any],
+    ids: NDArray[np.uint8],
+    task: Task,
+    classes: Sequence[str],
+    temperature: float | None,
+) -> Evaluation:
+    """Returns figures of outputs; where examples are copies of others, intervals count each content once.
+
+    Args:
+        outputs: [n, classes].
+        labels: As of `evaluate`.
+        ids: uint8 [n, 32]: identities of the examples.
+        task: What the labels are.
+        classes: Their names.
+        temperature: As of `evaluate`.
+    """
+    found = evaluate(outputs, labels, task, classes=classes, temperature=temperature)
+    first = np.unique(ids, axis=0, return_index=True)[1]
+    if len(first) == len(ids):
+        return found
+    intervals = evaluate(outputs[first], labels[first], task, classes=classes).intervals
+    known = {name: value for name, value in found.figures.items() if value is not None}
+    honest = {
+        name: wider(ends, (known[name], known[name])) if name in known and ends[0] == ends[0] else ends
+        for name, ends in intervals.items()
+    }
+    warning = (
+        f"Of {len(ids):,} test examples {len(first):,} differ: copies count in the figures, and but once in their "
+        "intervals."
+    )
+    return replace(found, intervals=honest, warnings=(*found.warnings, warning))
 
 
 def refuse_infinite(outputs: NDArray[np.float32], rows: Rows, examples: Examples) -> None:

@@ -1,4 +1,4 @@
-"""What a run's model says of pictures and rows, in batches, as they come.
+"""What a run's model says of pictures, texts and rows, in batches, as they come.
 
 Pictures are decoded and preprocessed by `zoo.data.reading.Reader`, in threads and ahead of the net, as they were for
 training; what has one size then goes through the net together.
@@ -22,6 +22,7 @@ from zoo.errors import DataError, NotFoundError, UsageError, ZooError
 from zoo.progress import Progress, Silent
 from zoo.runs.rows import ROW_FILES, read_rows
 from zoo.runs.run import Prediction
+from zoo.runs.texts import NamedText
 
 if TYPE_CHECKING:
     import keras
@@ -116,6 +117,21 @@ class Predictor:
             for number, row in zip(batch.rows.tolist(), self._outputs(batch.x), strict=True):
                 yield wanted.named(f"{name}:{number}" if name else str(number), row)
 
+    def of_texts(
+        self, texts: Sequence[NamedText], wanted: Wanted, progress: Progress | None = None
+    ) -> Iterator[Prediction]:
+        """Yields what the model says of each text."""
+        progress = progress or Silent()
+        progress.start(len(texts), "inputs")
+        try:
+            reader = self._reader(_Rows("the texts", np.array([each.text for each in texts], object)))
+            for batch in reader.batches(np.arange(len(texts)), _ROWS):
+                for number, row in zip(batch.rows.tolist(), self._outputs(batch.x), strict=True):
+                    yield wanted.named(texts[number].name, row)
+                progress.advance(len(batch.rows))
+        finally:
+            progress.close()
+
     def of_sources(
         self, sources: Sequence[Source], wanted: Wanted, failed: Failed, progress: Progress | None = None
     ) -> Iterator[Prediction]:
@@ -172,7 +188,10 @@ class Predictor:
         return Reader(cast("Examples", examples), self._spec, self._dtype)
 
     def _outputs(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(self._net(x, training=False))
+        import keras
+
+        taken = keras.ops.convert_to_tensor(x, "string") if x.dtype == object else x
+        return np.asarray(self._net(taken, training=False))
 
 
 class _Rows:

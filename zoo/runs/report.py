@@ -33,12 +33,13 @@ class Mistake:
     """A test example worth a look: one that was taken for something wrong, or one that the model was unsure of.
 
     Attributes:
-        picture: uint8 [height, width, channels]; None for rows.
+        picture: uint8 [height, width, channels]; None for texts and rows.
         true: What it is: a class, labels, or values.
         predicted: What the model says.
         probability: Of that; of labels that of the least sure one; None for values.
         second: The class with the second highest probability, or the label nearest to one half.
         second_probability: Of that.
+        text: How the text begins; None for pictures and rows.
     """
 
     picture: NDArray[np.uint8] | None
@@ -47,6 +48,7 @@ class Mistake:
     probability: float | None
     second: str | None = None
     second_probability: float | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _context(report: Report) -> dict[str, Any]:
     return {
         "run": record,
         "task": task,
-        "noun": "picture" if record["input"]["decoded"] else "row",
+        "noun": figures.noun_of(record),
         "output": figures.NOUNS[task],
         "test": test,
         "score": figures.score_of(test, task, record["metrics"].get("baselines", {})),

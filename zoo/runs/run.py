@@ -30,7 +30,8 @@ class Prediction:
     """What a run's model says of one picture or row.
 
     Attributes:
-        file: The picture's path, or the row's number; both for a row of a file, as in `rows.csv:3`.
+        file: The picture's path, or the number of the row or text; both for a row of a file, as in `rows.csv:3`; of a
+            text in a file its line.
         label: The most probable class; of a `multilabel` run the labels that are likely enough, with `|` between them;
             of a `regression` the values.
         probability: That the label is right, 0..1; of several labels that of the least certain one, there or not. None
@@ -149,7 +150,8 @@ class Run:
         Args:
             inputs: A picture file, a folder of them, a file of rows (`.npy`, `.npz`, `.csv`), the bytes of a picture,
                 or a list of such; or an array of decoded pictures [n, height, width, channels] (0..255) or rows
-                [n, ...].
+                [n, ...]. Of a run that was trained on texts: a text (`str`, or UTF-8 `bytes`), a file of them (`Path`:
+                `.txt` with one a line, or a `.csv` with a column `text`), or a list or array of such.
             top_k: How many of the most probable classes each prediction has in `top`.
             threshold: Of a `multilabel` run: the probability above which a label is told.
 
@@ -191,10 +193,15 @@ class Run:
         import numpy as np
 
         from zoo.runs.prediction import Wanted, found_sources
+        from zoo.runs.texts import named_texts
 
         wanted = Wanted(self.classes, self.task, top_k, threshold)
         if isinstance(inputs, str | Path | bytes):
             inputs = [inputs]
+        if self.record["input"]["decoded"] == "text":
+            if texts := list(named_texts(inputs, failed or _warn)):
+                yield from self._predictor.of_texts(texts, wanted, progress)
+            return
         some = list(inputs) if isinstance(inputs, Iterable) and not hasattr(inputs, "shape") else inputs
         if isinstance(some, list) and all(isinstance(each, str | Path | bytes) for each in some):
             sources = found_sources(some, failed or _warn)

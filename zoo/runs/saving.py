@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.data.preprocessing import preprocess
 from zoo.errors import CutError, IntegrityError
@@ -64,7 +65,7 @@ def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
     Of probabilities it is absolute; of values it is relative to the largest, where that is above 1.
     """
     rows = job.split.test[:_PARITY_EXAMPLES]
-    pictures = list(job.examples.read(rows))
+    pictures = [np.asarray(each) for each in job.examples.read(rows)]
     if len({picture.shape for picture in pictures}) == 1:
         batches = [np.stack(pictures)]
     else:
@@ -72,11 +73,16 @@ def _parity(job: Job, model: keras.Model, x: Any) -> tuple[float, int]:
     rows = rows[: sum(map(len, batches))]
     expected = predict(job.surgery.trainable, Part(x, job.examples.labels, rows))
     dtype = input_dtype(job)
-    found = np.concatenate([np.asarray(model(batch.astype(dtype), training=False)) for batch in batches])
+    found = np.concatenate([np.asarray(model(_as_taken(batch, dtype), training=False)) for batch in batches])
     difference = float(np.abs(found - expected).max())
     if job.examples.task == "regression":  # whose values may be of any size
         difference /= max(1.0, float(np.abs(expected).max()))
     return difference, len(rows)
+
+
+def _as_taken(batch: NDArray[Any], dtype: str) -> Any:
+    """Returns examples as a model of that dtype takes them."""
+    return keras.ops.convert_to_tensor(batch, dtype) if dtype == "string" else batch.astype(dtype)
 
 
 def refuse_unsavable(surgery: Surgery) -> None:

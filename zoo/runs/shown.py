@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.examples import excerpt
 from zoo.data.targets import Task, target_names
 from zoo.runs.report import Mistake
 from zoo.training import worst_mistakes
@@ -62,19 +64,31 @@ def _shown(
     task: Task,
     read: Callable[[int], NDArray[Any]],
 ) -> Mistake:
-    example, row = read(number), outputs[number]
+    example = read(number)
     picture = example if example.ndim == 3 and example.dtype == np.uint8 else None
+    found = _answer(outputs[number], names[number], answers[number], classes, task, picture)
+    return replace(found, text=excerpt(str(example))) if example.dtype.kind in "UO" else found
+
+
+def _answer(
+    row: NDArray[np.float64],
+    true: str,
+    said: str,
+    classes: Sequence[str],
+    task: Task,
+    picture: NDArray[np.uint8] | None,
+) -> Mistake:
     if task == "regression":
-        return Mistake(picture, _joined(names[number]), _joined(answers[number]), None)
+        return Mistake(picture, _joined(true), _joined(said), None)
     if task == "multilabel":
         doubtful = int(np.abs(row - 0.5).argmin())
         nearest = classes[doubtful], float(row[doubtful])
         sure = float(np.maximum(row, 1 - row).min())
-        return Mistake(picture, _joined(names[number]), _joined(answers[number]), sure, *nearest)
+        return Mistake(picture, _joined(true), _joined(said), sure, *nearest)
     first = int(row.argmax())
     second = int(np.where(np.arange(len(row)) == first, -1.0, row).argmax())
     runner_up = (classes[second], float(row[second])) if len(row) > 1 else (None, None)
-    return Mistake(picture, names[number], classes[first], float(row[first]), *runner_up)
+    return Mistake(picture, true, classes[first], float(row[first]), *runner_up)
 
 
 def _joined(labels: str) -> str:

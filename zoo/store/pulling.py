@@ -13,6 +13,7 @@ from zoo.store.artifact import Artifact
 from zoo.store.blobs import Blobs
 from zoo.store.embedded import embedded_artifact
 from zoo.store.extracted import ensure_extracted, is_extracted
+from zoo.store.hub import cached_module
 from zoo.store.layout import Layout, layout, prepare, readable, refuse_newer, refuse_without_room, warn_of_other_writers
 from zoo.store.locks import in_use, locked
 from zoo.store.meter import Meter, Tell
@@ -56,13 +57,26 @@ def pull(
     ['model']
     """
     policy = policy_from_environment(offline=offline, allow_http=allow_http, mirror=mirror, lock_timeout=lock_timeout)
-    return pull_entry(find_entry(name), headless=headless, policy=policy, progress=progress)
+    return pull_entry(find_entry(name), headless=headless, policy=policy, progress=progress, shared=False)
 
 
 def pull_entry(
-    entry: Entry, *, headless: bool = False, policy: Policy | None = None, progress: Progress | None = None
+    entry: Entry,
+    *,
+    headless: bool = False,
+    policy: Policy | None = None,
+    progress: Progress | None = None,
+    shared: bool = True,
 ) -> Artifact:
-    """Returns the verified files of `entry`, as `pull` does."""
+    """Returns the verified files of `entry`, as `pull` does.
+
+    Args:
+        entry: The entry.
+        headless: As of `pull`.
+        policy: What may be fetched, and how.
+        progress: As of `pull`.
+        shared: Whether a module that the store does not have may come from the cache of `tensorflow_hub`.
+    """
     if entry.source == "embedded":
         return embedded_artifact(entry)
     policy, progress, paths = policy or policy_from_environment(), progress or Silent(), layout()
@@ -73,6 +87,8 @@ def pull_entry(
         plan = plan_entry(entry, paths, record, headless=headless)
         if record and _is_all_here(plan, paths):
             return _artifact(entry, paths, record, plan)  # nothing is written: a store may be read-only
+        if shared and (module := cached_module(entry)) is not None:
+            return Artifact(entry, {}, module)
         if policy.offline and plan.missing != 0:
             raise _offline(entry, paths)
         prepare(paths)

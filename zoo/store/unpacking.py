@@ -150,6 +150,18 @@ class Source:
         return part
 
 
+class Held(Source):
+    """Bytes in memory that are read as a file is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.size = data, len(data)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if part := self._data[offset : offset + length]:
+            return part
+        raise IntegrityError(f"it ends at byte {offset}, in the midst of its content")
+
+
 @contextmanager
 def opened(path: Path, progress: Progress | None = None) -> Iterator[Source]:
     """Opens the file of an archive.

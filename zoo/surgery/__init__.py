@@ -5,7 +5,7 @@ from zoo.surgery.digests import unit_digests
 from zoo.surgery.graph import sublayers, training_call
 from zoo.surgery.heads import POOLS, Head, Pool, Tap
 from zoo.surgery.scaling import scaling_layer
-from zoo.surgery.selection import Depth, select_units
+from zoo.surgery.selection import Depth, refuse_to_train_opaque, select_units
 from zoo.surgery.units import Unit, Units, split_units
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Unit",
     "Units",
     "put_before",
+    "refuse_to_train_opaque",
     "scaling_layer",
     "select_units",
     "split_units",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import CutError
+from zoo.loading.saved_model_layer import SavedModelLayer
 from zoo.surgery.digests import foreign_functions, is_from_keras
 from zoo.surgery.graph import Call, Ref, has_batchnorm, replay, sublayers
 from zoo.surgery.units import Units
@@ -95,9 +96,8 @@ def check_copies(units: Units, cuts: tuple[Any, ...]) -> None:
     if all(_is_plain(call.layer) for calls in units.calls[: len(ends)] for call in calls):
         return
     shape = [1, *(size or 64 for size in cuts[0].shape[1:])]
-    rng, dtype = np.random.default_rng(0), cuts[0].dtype
     try:
-        x = keras.ops.cast(rng.integers(0, 2, shape) if "int" in dtype else rng.normal(size=shape), dtype)
+        x = _made_up(shape, cuts[0].dtype)
         tensors = {graph.input: x}
         for end in ends:
             replay(graph, tensors, end, lambda call, args, kwargs: call.layer(*args, **kwargs))
@@ -111,6 +111,14 @@ def check_copies(units: Units, cuts: tuple[Any, ...]) -> None:
                 "unit itself. A layer in it is random, or keeps state neither in its get_config() nor in its weights: "
                 "put it there."
             )
+
+
+def _made_up(shape: Sequence[int], dtype: str) -> Any:
+    """Returns an input of random numbers, or of texts."""
+    rng = np.random.default_rng(0)
+    if dtype == "string":
+        return keras.ops.convert_to_tensor(np.full(shape, "made up"), dtype)
+    return keras.ops.cast(rng.integers(0, 2, shape) if "int" in dtype else rng.normal(size=shape), dtype)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -133,7 +141,9 @@ def _copy_state(original: Any, copy: Any) -> None:
             store: dict[str, Any] = {}
             old.save_own_variables(store)
             new.load_own_variables(store)
-        if hasattr(old, "save_assets"):
+        if isinstance(old, SavedModelLayer):
+            new.take_of(old)
+        elif hasattr(old, "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 old.save_assets(folder)
                 new.load_assets(folder)

@@ -13,8 +13,8 @@ from zoo.surgery.copying import Copies, check_copies
 from zoo.surgery.digests import unit_digests
 from zoo.surgery.graph import read_graph, replay, sublayers
 from zoo.surgery.heads import Head, Tap, apply_tap
-from zoo.surgery.selection import Depth, select_units
-from zoo.surgery.units import Units, split_units
+from zoo.surgery.selection import Depth, refuse_to_train_opaque, select_units
+from zoo.surgery.units import Units, opaque_parameters, split_units
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ class Surgery:
         self.reuse, self.freeze = select_units(self.units, reuse, freeze)
         _refuse_missing(self.units, present, self.reuse)
         _refuse_unsupported(present, self.reuse, self.freeze)
+        refuse_to_train_opaque(present, self.reuse, self.freeze, random=random)
         copies = Copies(present, self.freeze, head.seed, train_batchnorm, random)
         cuts = copies.cuts(self.reuse)
         if not random:
@@ -190,7 +191,7 @@ class Surgery:
     def parameters(self) -> dict[str, int]:
         """Returns the number of parameters `frozen` (in the trunk), `trained` (in the tail) and `new` (in the head)."""
         return {
-            "frozen": self.trunk.model.count_params() if self.trunk else 0,
+            "frozen": _parameters(self.trunk.model) if self.trunk else 0,
             "trained": self.tail.count_params(),
             "new": self.head.count_params(),
         }
@@ -204,6 +205,11 @@ def whole_trunk(model: keras.Model, preprocessing: InputSpec | None = None) -> T
     check_copies(units, cuts)
     names = tuple(unit.name for unit in units)
     return Trunk(model.name, names, cuts, cuts[-1], "map", preprocessing)
+
+
+def _parameters(model: keras.Model) -> int:
+    """Returns how many numbers a model holds, those of SavedModels in it too."""
+    return int(model.count_params()) + sum(opaque_parameters(layer) for layer in model.layers)
 
 
 def put_before(first: Any, tensor: Any, model: keras.Model) -> keras.Model:

@@ -112,7 +112,7 @@ def is_from_keras(layer: Any) -> bool:
 
 
 def _is_ours(layer: Any) -> bool:
-    return type(layer).__module__.startswith("zoo.converters.")
+    return type(layer).__module__.startswith(("zoo.converters.", "zoo.loading."))
 
 
 def _of_others(layer: Any) -> Any:

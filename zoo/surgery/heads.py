@@ -33,6 +33,8 @@ class Head:
             (`multilabel`), or values (`regression`).
         center: Of `regression`: what is added to each output, once multiplied by
         spread: its scale; one number for all, or one for each.
+        scale: What the features are multiplied by before they enter the new layers, and
+        offset: what is added then; one number for all, or one for each.
     """
 
     classes: int
@@ -45,6 +47,8 @@ class Head:
     task: Task = "classification"
     center: tuple[float, ...] = (0.0,)
     spread: tuple[float, ...] = (1.0,)
+    scale: float = 1.0
+    offset: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
         least = 2 if self.task == "classification" else 1
@@ -65,6 +69,9 @@ class Head:
 
         What is fitted are logits, or values of mean 0 and deviation 1. Names of the new layers begin with `prefix`.
         """
+        if self.scale != 1 or any(self.offset):
+            offset = _one_or_each(self.offset)
+            tensor = keras.layers.Rescaling(self.scale, offset, name=f"{prefix}_standardized")(tensor)
         for number, width in enumerate(self.hidden, 1):
             tensor = self._hidden(self._dropped(tensor, number, prefix), width, number, prefix)
         tensor = self._dropped(tensor, len(self.hidden) + 1, prefix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from zoo.errors import CutError, nearest_names
-from zoo.surgery.units import Units
+from zoo.surgery.units import Units, is_opaque
 
 Depth = int | str
 
@@ -15,20 +15,22 @@ def select_units(units: Units, reuse: Depth = "all", freeze: Depth | None = None
 
     Args:
         units: The model's units.
-        reuse: A number 0..U-1, `"all"` (U-1), the exact name of a layer in the highest unit to reuse, or a regular
-            expression whose whole matches among layer names are units 1..N without a gap.
+        reuse: A number 0..U-1 (0..U of a model without classifier), `"all"` (the most), the exact name of a layer in
+            the highest unit to reuse, or a regular expression whose whole matches among layer names are units 1..N
+            without a gap.
         freeze: The same, at most `reuse`; None freezes all that is reused.
 
     Raises:
         CutError: There is no such cut; the message names the valid range and the nearest legal cut.
     """
-    highest = len(units) - 1
+    highest = units.most
     reused = _depth(units, reuse, "reuse", highest)
     if reused > highest:
+        classifier = f", and the last, {units[-1].name!r}, is the classifier that is always replaced"
+        last = "" if units.headless else classifier
         raise CutError(
-            f"Expected --reuse 0 to {highest}; got {reuse}. {units.model.name} has {len(units)} units, and the last, "
-            f"{units[-1].name!r}, is the classifier that is always replaced. Nearest: --reuse {highest}. "
-            f"See them all: zoo layers {units.model.name}"
+            f"Expected --reuse 0 to {highest}; got {reuse}. {units.model.name} has {len(units)} units{last}. Nearest: "
+            f"--reuse {highest}. See them all: zoo layers {units.model.name}"
         )
     frozen = reused if freeze is None or freeze == "all" else _depth(units, freeze, "freeze", reused)
     if frozen > reused:
@@ -84,3 +86,26 @@ def _refuse_illegal(units: Units, option: str, depth: int) -> None:
         f"{units.model.name} cannot be cut above unit {depth} ({units[depth - 1].name}): {units[depth - 1].reason}. "
         f"Nearest legal cut: --{option} {nearest}."
     )
+
+
+def refuse_to_train_opaque(units: Units, reuse: int, freeze: int, *, random: bool = False) -> None:
+    """Refuses a cut by which a SavedModel would have to train, or a new head to read texts.
+
+    Args:
+        units: The model's units.
+        reuse: How many are reused.
+        freeze: How many of them are frozen.
+        random: Whether what is not frozen starts from random weights.
+
+    Raises:
+        CutError: So it is; the message names what can be done.
+    """
+    for unit, calls in zip(units[freeze:reuse], units.calls[freeze:reuse], strict=False):
+        if any(is_opaque(call.layer) for call in calls):
+            way_on = "leave --compare-scratch out" if random else f"freeze it, as in --freeze {unit.index}"
+            raise CutError(
+                f"Unit {unit.index} ({unit.name}) of {units.model.name} is a SavedModel, kept whole: it cannot be "
+                f"trained. Nearest: {way_on}."
+            )
+    if reuse == 0 and units.model.inputs[0].dtype == "string":
+        raise CutError(f"{units.model.name} takes texts, which no new head can read. Nearest: --reuse 1.")

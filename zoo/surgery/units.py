@@ -1,8 +1,8 @@
 """Units: the smallest parts of a network that can be kept or cut off as a whole.
 
 A *cut point* is a tensor through which every path from the model's input to its output passes. A *kernel layer* has a
-weight of two or more dimensions that was created trainable. A unit runs from one kernel layer (or from a block that
-branches, with all its kernel layers) up to the last cut point before the next.
+weight of two or more dimensions that was created trainable, or is a SavedModel. A unit runs from one kernel layer (or
+from a block that branches, with all its kernel layers) up to the last cut point before the next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, overload
 import keras
 
 from zoo.errors import CutError
+from zoo.loading.saved_model_layer import SavedModelLayer
 from zoo.surgery.graph import Call, Graph, Ref, Shape, read_graph, sublayers
 
 # Layers whose weights may have two dimensions and yet are no kernels: slopes, normalization, scales, positions.
@@ -57,17 +58,19 @@ class Units(Sequence[Unit]):
         graph: Its graph.
         calls: For each unit, its calls.
         ends: For each unit, the tensor it puts out.
+        headless: Whether the last unit is no classifier, and can be reused as the others.
     """
 
-    def __init__(self, model: keras.Model, graph: Graph, groups: Sequence[_Segment]) -> None:
+    def __init__(self, model: keras.Model, graph: Graph, groups: Sequence[_Segment], headless: bool = False) -> None:
         self.model = model
         self.graph = graph
+        self.headless = headless
         self.calls = tuple(group.calls for group in groups)
         self.ends = tuple(group.end for group in groups)
         seen: set[int] = set()
         crossed = _crossed_by_masks(graph, groups)
         self._units = tuple(
-            _describe(number, group, graph, seen, number in crossed) for number, group in enumerate(groups, 1)
+            _describe(number, group, graph, seen, number in crossed, headless) for number, group in enumerate(groups, 1)
         )
 
     @overload
@@ -80,13 +83,23 @@ class Units(Sequence[Unit]):
     def __len__(self) -> int:
         return len(self._units)
 
+    @property
+    def most(self) -> int:
+        """How many of them can be reused."""
+        return len(self) if self.headless else len(self) - 1
+
     def unit_of(self, layer: str) -> int | None:
         """Returns the number of the unit with the layer called `layer`, or None."""
         return next((unit.index for unit in self._units if layer in unit.layers), None)
 
 
-def split_units(model: keras.Model) -> Units:
+def split_units(model: keras.Model, *, headless: bool | None = None) -> Units:
     """Returns the units of `model`, a built functional or sequential Keras model of one input and one output.
+
+    Args:
+        model: The model.
+        headless: Whether its last unit is no classifier, as of a model that puts out features; None: where the last
+            unit is a SavedModel, it is none.
 
     Raises:
         CutError: The model is of another kind, or nothing in it has a kernel.
@@ -104,17 +117,29 @@ def split_units(model: keras.Model) -> Units:
             groups[-1] = groups[-1].joined(segment)
     if not groups or not groups[-1].kernels:
         raise CutError(f"Model {model.name!r} has no layer with a kernel (Dense, Conv...): there is nothing to reuse.")
-    return Units(model, graph, groups)
+    if headless is None:
+        headless = any(is_opaque(call.layer) for call in groups[-1].kernels)
+    return Units(model, graph, groups, headless)
 
 
 def is_kernel_layer(layer: Any) -> bool:
-    """Returns whether `layer`, or a layer inside it, has a weight of two or more dimensions that was made to train."""
-    return any(
+    """Returns whether `layer`, or one inside it, has a weight of two or more dimensions made to train, or is opaque."""
+    return is_opaque(layer) or any(
         len(weight.shape) >= 2
         for part in sublayers(layer)
         if not _NO_KERNEL.fullmatch(type(part).__name__)
         for weight in created_trainable(part)
     )
+
+
+def is_opaque(layer: Any) -> bool:
+    """Returns whether `layer`, or a layer inside it, is a SavedModel: frozen, and kept whole."""
+    return any(isinstance(part, SavedModelLayer) for part in sublayers(layer))
+
+
+def opaque_parameters(layer: Any) -> int:
+    """Returns how many numbers the SavedModels in `layer` hold: they are no weights of Keras."""
+    return sum(part.parameters for part in sublayers(layer) if isinstance(part, SavedModelLayer))
 
 
 def created_trainable(layer: Any) -> list[Any]:
@@ -210,29 +235,32 @@ def _masked(graph: Graph) -> set[Ref]:
     return masked
 
 
-def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: bool) -> Unit:
+def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked: bool, headless: bool) -> Unit:
     shape = graph.shapes[group.end][1:]
-    weights = []
+    params = 0
     for call in group.calls:
         if id(call.layer) not in seen:
             seen.add(id(call.layer))
-            weights += list(getattr(call.layer, "weights", []))
+            params += sum(math.prod(weight.shape) for weight in getattr(call.layer, "weights", []))
+            params += opaque_parameters(call.layer)
     reason = ""
     if masked:
         reason = "a Keras mask crosses this cut"
-    elif graph.output == group.end:
+    elif graph.output == group.end and not headless:
         reason = "the classifier, always replaced"
     elif whole := [call.key for call in group.calls if isinstance(call.layer, keras.Model)]:
         reason = f"nested model kept whole: {', '.join(whole)}"
+    elif opaque := [call.key for call in group.calls if is_opaque(call.layer)]:
+        reason = f"a SavedModel, frozen and kept whole: {', '.join(opaque)}"
     return Unit(
         index=index,
         name=group.name,
         layers=tuple(call.key for call in group.calls),
         output_shape=shape,
-        params=sum(math.prod(weight.shape) for weight in weights),
+        params=params,
         multiply_adds=_total([_multiply_adds(call, graph) for call in group.calls]),
         feature_bytes=None if None in shape else 4 * math.prod(size or 1 for size in shape),
-        legal=not masked and graph.output != group.end,
+        legal=not masked and (headless or graph.output != group.end),
         reason=reason,
     )
 
@@ -240,6 +268,8 @@ def _describe(index: int, group: _Segment, graph: Graph, seen: set[int], masked:
 def _multiply_adds(call: Call, graph: Graph) -> int | None:
     if isinstance(call.layer, keras.layers.Embedding) or not is_kernel_layer(call.layer):
         return 0
+    if is_opaque(call.layer):
+        return None
     if isinstance(call.layer, keras.Model):
         try:
             inner = read_graph(call.layer)

@@ -240,7 +240,8 @@ class Fitting:
             return f"no lower validation loss for {settings.patience} epochs"
         if number < settings.epochs:
             return None
-        improving = number == self._best_epoch > 1 and epoch.val_loss is not None
+        goes_on = settings.schedule.name in ("constant", "exponential")  # others have ended with the last epoch
+        improving = number == self._best_epoch > 1 and epoch.val_loss is not None and goes_on
         return "all epochs were run" + (", and the last was the best: more may do better" if improving else "")
 
     def _tell(self, progress: Progress, epoch: Epoch) -> None:

@@ -157,7 +157,8 @@ def summed_up(rates: Sequence[float], losses: Sequence[float], stopped: str) -> 
     if len(valley) > 2:
         suggested = rates[valley[0] + 2 * (valley[-1] - valley[0]) // 3]
         slope = np.gradient(smoothed, np.log(rates))
-        steepest = rates[int(np.argmin(slope[: valley[-1] + 1]))]
+        begin = min(max(valley[0], len(rates) // 10), valley[-1])  # the mean of the first few losses is noise
+        steepest = rates[begin + int(np.argmin(slope[begin : valley[-1] + 1]))]
     return RateSearch(tuple(rates), tuple(finite), tuple(smoothed), suggested, steepest, lowest, stopped)
 
 

@@ -201,6 +201,8 @@ class Unfreeze:
             raise UsageError(f"Expected a decay from unit to unit of 1 or more; got {self.decay}.")
         if self.epochs is not None and self.epochs < 1:
             raise UsageError(f"Expected at least 1 epoch; got {self.epochs}.")
+        if not self.units and (self.gradual or self.learning_rate is not None or self.epochs is not None):
+            raise UsageError("Expected a number of units to unfreeze (--unfreeze 1) with what says how that is done.")
 
     def depths(self, freeze: int) -> list[int]:
         """Returns how many units are frozen in each later phase, of `freeze` in the first.

@@ -219,6 +219,7 @@ def test_fields_of_other_types_are_refused(data: bytes, tmp_path: Path) -> None:
     refused(tmp_path, ONE, data, ZooError)
 
 
+@pytest.mark.slow
 def test_many_tiny_fields_are_refused_soon(tmp_path: Path) -> None:
     for data in (
         b"\x08\0" * 1_000_000,  # of the net

@@ -364,6 +364,7 @@ def test_x03_other_functions_of_tensorflow_stay_refused(tmp_path: Path) -> None:
         zoo.load_model(path)
 
 
+@pytest.mark.slow
 def test_an_argument_that_has_gone_and_meant_something_is_not_passed_over(tmp_path: Path) -> None:
     """Only where it stands at the value that meant nothing may it be left out."""
     recurrent().save(path := tmp_path / "old.h5")

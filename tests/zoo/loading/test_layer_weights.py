@@ -261,6 +261,7 @@ def test_weights_of_keras_3_are_loaded_too(top: bool, tmp_path: Path) -> None:
         np.testing.assert_array_equal(output(model), output(source))
 
 
+@pytest.mark.slow
 def test_weights_of_keras_3_of_another_net_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.weights.h5"
     keras.applications.MobileNet(weights=None, alpha=0.25, input_shape=(32, 32, 3), classes=7).save_weights(path)

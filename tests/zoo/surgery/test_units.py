@@ -115,6 +115,7 @@ def test_names_layers_and_shapes() -> None:
     assert units[2].multiply_adds == 800 * 500
 
 
+@pytest.mark.slow
 def test_multiply_adds_of_vgg16() -> None:
     """15.47 billion: the convolutions' 15.35 and the dense layers' 0.124 (Simonyan and Zisserman 2014's net)."""
     counts = [unit.multiply_adds for unit in split_units(keras.applications.VGG16(weights=None))]

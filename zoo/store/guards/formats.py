@@ -30,9 +30,10 @@ from zoo.store.guards.onnx_models import check_onnx
 from zoo.store.guards.pickles import refuse_pickle
 from zoo.store.guards.places import ACCEPTED, kind_of, missing
 from zoo.store.guards.saved_models import GRAPHS, check_saved_model_folder
+from zoo.store.guards.tensorflow_graphs import check_frozen_graph
 from zoo.store.unpacking import opened
 
-Format = Literal["keras", "h5", "onnx", "savedmodel", "caffe", "checkpoint", "npz"]
+Format = Literal["keras", "h5", "onnx", "savedmodel", "graph", "caffe", "checkpoint", "npz", "safetensors"]
 
 _BY_SUFFIX: dict[str, tuple[Format, str]] = {
     ".keras": ("keras", "model"),
@@ -40,10 +41,11 @@ _BY_SUFFIX: dict[str, tuple[Format, str]] = {
     ".hdf5": ("h5", "model"),
     ".onnx": ("onnx", "model"),
     ".npz": ("npz", "weights"),
+    ".safetensors": ("safetensors", "weights"),
+    ".pb": ("graph", "model"),
 }
 _NOT_YET = {
     ".tflite": "TensorFlow Lite models (.tflite); give the model it was made from",
-    ".safetensors": "safetensors files; export the model to ONNX, or its weights to .npz",
 }
 _CHECKPOINT_LIST = "checkpoint"
 _IS_OLD_SHARD = re.compile(r".+-\d{5}-of-\d{5}")
@@ -109,6 +111,8 @@ def check_format(offered: Offered) -> None:
             npz_outline(files["weights"])
         case "onnx":
             check_onnx(files["model"])
+        case "graph":
+            check_frozen_graph(files["model"])
         case "caffe":
             check_prototxt(files["definition"])
             check_caffemodel(files["weights"])
@@ -137,8 +141,9 @@ def _single(path: Path) -> Offered:
     if kind is None:
         raise missing(path)
     suffix = _suffix(path)
-    if suffix in _BY_SUFFIX:
-        refuse_other_content(path, CONTENTS[suffix])
+    if suffix in _BY_SUFFIX and path.name not in GRAPHS:
+        if suffix in CONTENTS:  # of safetensors the library itself judges
+            refuse_other_content(path, CONTENTS[suffix])
         format, role = _BY_SUFFIX[suffix]
         return Offered(format, ((role, path),))
     if path.name in GRAPHS:
@@ -154,12 +159,6 @@ def _not_accepted(path: Path) -> UsageError:
         return UsageError(f"Expected {ACCEPTED}; {path} is one array. Put it into an .npz with numpy.savez.")
     if suffix in _NOT_YET:
         return UsageError(f"{path}: this version does not accept {_NOT_YET[suffix]}.")
-    if suffix == ".pb":
-        refuse_other_content(path, CONTENTS[suffix])
-        return UsageError(
-            f"{path}: this version does not accept TensorFlow graphs by themselves (frozen, .pb). Give the folder "
-            "of a SavedModel, or convert the graph to ONNX (python -m tf2onnx.convert --graphdef ...)."
-        )
     seems = likely_content(path)
     hint = f" By its content it is {seems}: give it the suffix of that." if seems else ""
     return UsageError(f"Expected {ACCEPTED}; got {path}.{hint}")

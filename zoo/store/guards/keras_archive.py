@@ -1,7 +1,8 @@
 """Guards `.keras` archives: unpacks one privately, and judges all that is in it before Keras sees any of it.
 
 An archive is a zip with `config.json` (what the model is made of), `metadata.json` (who wrote it) and mostly
-`model.weights.h5`. Keras also reads files from `assets/`, for layers that `keras_config` refuses.
+`model.weights.h5`. Keras also reads files from `assets/`: those of our own layer `keras_assets` judges; other layers
+that have such `keras_config` refuses.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import IntegrityError, UnsafeFileError
 from zoo.files import disk_errors, temporary_name
 from zoo.store.archives import extract
+from zoo.store.guards.keras_assets import check_assets
 from zoo.store.guards.keras_config import checked_config
 from zoo.store.guards.signatures import HDF5, NPY
 from zoo.store.layout import layout
@@ -74,7 +76,7 @@ def keras_archive(path: Path, name: str = "", *, registered: Container[str] = ()
     """
     name = name or str(path)
     _refuse_other_formats(path, name)
-    folder = _new_folder()
+    folder = temporary_name(unpacking_folder() / "keras")
     try:
         members = _unpacked(path, folder, name)
         yield _judged(folder, members, name, registered)
@@ -87,7 +89,7 @@ def _judged(folder: Path, members: set[str], name: str, registered: Container[st
     metadata = _metadata(folder / METADATA, name)
     text = (folder / CONFIG).read_bytes()
     config = checked_config(text, name, registered=registered, saved_by=metadata["keras_version"])
-    _refuse_others(members, name)
+    _refuse_others(members - check_assets(folder, members, config, name), name)
     outline = _outline(folder / WEIGHTS, name) if WEIGHTS in members else None
     with disk_errors(folder):
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
@@ -100,12 +102,10 @@ def _outline(weights: Path, name: str) -> Outline:
     return hdf5_outline(weights, f"{WEIGHTS} of {name}")
 
 
-def _new_folder() -> Path:
-    """Returns a private name for what is unpacked: in the store, if there is one, which is where there is room."""
-    for parent in (layout().tmp, Path(tempfile.gettempdir())):
-        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-            break
-    return temporary_name(parent / "keras")
+def unpacking_folder() -> Path:
+    """Returns where to unpack privately: in the store, if there is one, which is where there is room."""
+    folders = (layout().tmp, Path(tempfile.gettempdir()))
+    return next((each for each in folders if each.is_dir() and os.access(each, os.W_OK | os.X_OK)), folders[-1])
 
 
 def _unpacked(path: Path, folder: Path, name: str) -> set[str]:

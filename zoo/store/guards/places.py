@@ -16,8 +16,8 @@ from zoo.files import disk_errors
 from zoo.store.unpacking import shown
 
 ACCEPTED = (
-    "a .keras file, an .h5 or .hdf5 file, an .onnx file, an .npz file, the folder of a SavedModel, a .prototxt with "
-    "its .caffemodel, or a TensorFlow checkpoint (its prefix, or any file of it)"
+    "a .keras file, an .h5 or .hdf5 file, an .onnx file, an .npz or .safetensors file, the folder of a SavedModel, a "
+    "frozen graph (.pb), a .prototxt with its .caffemodel, or a TensorFlow checkpoint (its prefix, or any file of it)"
 )
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _MOST_NEIGHBOURS = 10_000

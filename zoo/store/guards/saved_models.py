@@ -1,6 +1,6 @@
-"""The guard of SavedModels: a folder with a graph, mostly variables, and assets. What its graph computes is not asked.
+"""The guard of SavedModels: a folder with a graph, mostly variables, and assets.
 
-The graph is protobuf, or text; the variables are a checkpoint.
+The graph is protobuf, or text; the variables are a checkpoint. What the graph computes, `graph_operations` judges.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from zoo.errors import IntegrityError, UnsafeFileError
 from zoo.files import disk_errors
 from zoo.names import path_fault
 from zoo.store.guards.checkpoints import checkpoint_outline
+from zoo.store.guards.fingerprints import FINGERPRINT, check_fingerprint
+from zoo.store.guards.graph_operations import refuse_unsafe_operations
 from zoo.store.guards.refusals import explained
 from zoo.store.guards.tensorflow_graphs import check_saved_model
 from zoo.store.guards.texts import refuse_other_than_text
@@ -22,14 +24,15 @@ from zoo.store.unpacking import CHUNK, Source, opened, shown
 GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _MOST_FILES = 10_000
 _DEEPEST = 64
-_LARGEST_TEXT_GRAPH = 2 << 30
+_CHUNKED = "saved_model.cpb"
 
 
 def check_saved_model_folder(folder: Path) -> None:
-    """Sees whether a folder is a SavedModel whose files are whole.
+    """Sees whether a folder is a SavedModel whose files are whole and whose graph only computes.
 
     Raises:
-        UnsafeFileError: It holds links, names that are not usable everywhere, or files that could do harm.
+        UnsafeFileError: It holds links, names that are not usable everywhere, or files that could do harm; or it is not
+            what its fingerprint was taken of.
         IntegrityError: It is no SavedModel, or a file of it is missing or damaged.
         DiskError: It cannot be read.
     """
@@ -38,6 +41,8 @@ def check_saved_model_folder(folder: Path) -> None:
         graphs = [name for name in GRAPHS if name in names]
         if not graphs:
             raise IntegrityError("it has no saved_model.pb")
+        if _CHUNKED in names:
+            raise UnsafeFileError(f"it has a second graph ({_CHUNKED}), which some readers take in place of the first")
         if any(name.startswith("variables/") for name in names) and "variables/variables.index" not in names:
             raise IntegrityError("its variables have no index (variables/variables.index)")
     for name in graphs:
@@ -47,6 +52,8 @@ def check_saved_model_folder(folder: Path) -> None:
             _check_text_graph(folder / name)
     if "variables/variables.index" in names:
         checkpoint_outline(folder / "variables" / "variables")
+    if FINGERPRINT in names:
+        check_fingerprint(folder)
 
 
 def _names_below(folder: Path) -> set[str]:
@@ -78,11 +85,10 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def _check_text_graph(path: Path) -> None:
     with explained(str(path), "the graph of a SavedModel as text"), opened(path) as source:
-        if source.size > _LARGEST_TEXT_GRAPH:
-            raise IntegrityError(f"it has {source.size:,} bytes, more than any graph")
         if not is_text_graph(source):
             raise IntegrityError("it has no graph, or does not tell its version, or is of a newer one")
         refuse_other_than_text(source)
+    refuse_unsafe_operations(path, kind="text")
 
 
 def is_text_graph(source: Source) -> bool:

@@ -1,0 +1,1 @@
+"""TensorFlow's own formats as models of ONNX: SavedModels, checkpoints with their graphs, frozen graphs."""

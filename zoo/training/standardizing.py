@@ -1,0 +1,54 @@
+"""Whether features suit a new head as they are, or want to be brought to mean 0 and deviation 1 first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.data import Rows
+
+_MOST = 4096  # examples that are looked at
+_LEAST, _LARGEST = 1 / 3, 3.0  # deviations that Adam's usual rate copes with
+_ALIKE = 3.0  # times the deviation: features that are larger hardly vary
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What features become before they enter a head: x * scale + offset.
+
+    Attributes:
+        scale: One number for all.
+        offset: One for each feature.
+    """
+
+    scale: float
+    offset: tuple[float, ...]
+
+
+def standard_of(x: Any, train: Rows) -> Standard | None:
+    """Returns what brings features to mean 0 each, and deviation 1 over all; None where they are near that already.
+
+    New layers are made for inputs of about that size: features of 0.001, or of 500 give or take 1, take them hundreds
+    of epochs (LeCun et al. 1998, "Efficient BackProp", 4.3). One scale for all keeps features that hardly vary small.
+
+    Args:
+        x: Features [n, d].
+        train: int64 [t]: which of them are of training examples; at most 4,096 of those are looked at.
+
+    >>> standard_of(np.array([[9.0, 7.0], [11.0, 7.0]]), np.arange(2))
+    Standard(scale=1.4142135623730951, offset=(-14.142135623730951, -9.899494936611665))
+    >>> standard_of(np.array([[-1.0, 1.0], [1.0, -1.0]]), np.arange(2)) is None
+    True
+    """
+    rows = train[np.linspace(0, len(train) - 1, min(len(train), _MOST)).astype(np.int64)] if len(train) else train
+    sample = np.asarray(x[rows], np.float64)
+    if sample.ndim != 2 or not len(sample):
+        return None
+    mean = sample.mean(axis=0)
+    deviation, size = math.sqrt(((sample - mean) ** 2).mean()), math.sqrt((sample**2).mean())
+    if not deviation or (_LEAST <= deviation <= _LARGEST and size <= _ALIKE * deviation):
+        return None
+    return Standard(1 / deviation, tuple((-mean / deviation).tolist()))
