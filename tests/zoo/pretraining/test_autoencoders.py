@@ -24,6 +24,8 @@ from zoo.registry import InputSpec
 from zoo.surgery import Head, Surgery, split_units
 from zoo.training import FitSettings, Schedule
 
+pytestmark = pytest.mark.slow  # most of the time is tracing: the parts have faster tests of their own
+
 NONE = np.arange(0)
 
 

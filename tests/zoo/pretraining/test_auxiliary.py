@@ -21,6 +21,8 @@ from zoo.pretraining.versions import Exchanged, Rotated, Shuffled
 from zoo.surgery import Head, Surgery, split_units
 from zoo.training import FitSettings
 
+pytestmark = pytest.mark.slow  # most of the time is tracing: the parts have faster tests of their own
+
 NONE = np.arange(0)
 
 

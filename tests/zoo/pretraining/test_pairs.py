@@ -23,6 +23,8 @@ from zoo.pretraining.steps import Learned, picture_spec
 from zoo.surgery import Head, Surgery, split_units
 from zoo.training import FitSettings
 
+pytestmark = pytest.mark.slow  # most of the time is tracing: the parts have faster tests of their own
+
 NONE = np.arange(0)
 
 
