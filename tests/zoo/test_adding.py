@@ -403,7 +403,7 @@ def test_a_net_that_is_unknown_or_not_needed(arch: str, words: str, home: Path) 
 
 
 def test_a_net_for_what_has_one_inside(home: Path) -> None:
-    refused(UsageError, "tells which net the weights in an .h5", home, saved(picture_net()), arch="vgg16")
+    refused(UsageError, "tells which net weights are of", home, saved(picture_net()), arch="vgg16")
 
 
 # --- kept, and not loaded ---
