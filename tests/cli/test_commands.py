@@ -97,7 +97,7 @@ def test_show_tells_what_is_known_what_is_not_and_where_it_was_read() -> None:
     assert "md5:64373286793e3c8b2b4e3219cbf3544b, published with the file" in shown
     assert "keras 3.15.1" in shown
     assert "zoo transfer vgg16" in shown
-    assert "zoo pull slim/vgg_16; not yet loaded" in run("show", "slim/vgg_16").stdout
+    assert "zoo pull slim/inception_v4; not yet loaded" in run("show", "slim/inception_v4").stdout
     assert json.loads(run("show", "letters-cnn", "--json").stdout)["units"] == 6
     assert "zoo transfer letters-cnn" in run("show", "letters-cnn").stdout
 
@@ -258,7 +258,7 @@ def test_plan_does_nothing(home: Path) -> None:
         ("transfer --data digts", 3, "Did you mean digits"),
         ("transfer --data digits:4", 8, "at least two"),
         ("transfer --out /proc/run", 6, "--out"),
-        ("transfer slim/vgg_16", 2, "zoo pull slim/vgg_16"),
+        ("transfer slim/inception_v4", 2, "zoo pull slim/inception_v4"),
         ("list --source torchhub", 2, "keras, tfhub, slim, caffe, onnx, local, embedded"),
         ("list --sort speed", 2, "top1, params, bytes"),
         ("list --task cooking", 2, "image-classification"),

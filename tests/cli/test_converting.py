@@ -107,7 +107,7 @@ def test_a_saved_model_gives_way_to_another(net: keras.Model) -> None:
     ("words", "code", "told"),
     [
         (["net.keras", "out.pb"], 2, ".tflite"),
-        (["net.pb", "out.onnx"], 2, "source that ends with"),
+        (["net.pth", "out.onnx"], 2, "source that ends with"),
         (["nothing.keras", "out.onnx"], 3, "no nothing.keras"),
         (["nothing.onnx", "out.keras"], 3, "no nothing.onnx"),
         (["net.keras", "out.onnx", "--opset", "99"], 2, "13<=x<=18"),

@@ -35,4 +35,4 @@ def test_one_json_document() -> None:
 def test_names_and_data_that_are_not_there_end_with_3() -> None:
     assert run("recommend", "no-such-net").exit_code == 3
     assert run("recommend", "--data", "nowhere").exit_code == 3
-    assert run("recommend", "tfhub/google/nnlm-en-dim50/2").exit_code == 2
+    assert run("recommend", "slim/inception_v4").exit_code == 2

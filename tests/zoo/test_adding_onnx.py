@@ -218,4 +218,4 @@ def test_a08_a_quantized_model(home: Path) -> None:
 
 
 def test_a_net_for_what_has_one_inside(home: Path) -> None:
-    refused(UsageError, "tells which net the weights in an .h5", home, written(picture_net()), arch="vgg16")
+    refused(UsageError, "tells which net weights are of", home, written(picture_net()), arch="vgg16")

@@ -158,10 +158,8 @@ def _added(
     there = own.get(told.name)
     if there is None or there.source != "local":
         refuse_taken(told.name, replace=replace)
-    check_format(offered)
     with as_keras(offered, told) as (made, said), in_one_file(made) as (whole, remarks):
-        if whole is not offered:
-            check_format(whole)
+        check_format(whole)
         with copied(own_files(whole), progress) as copies:
             if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
                 refuse_taken(told.name, replace=replace)

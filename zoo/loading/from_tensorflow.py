@@ -24,7 +24,7 @@ from zoo.loading.whole import load_archive
 from zoo.store.converted import Conversion
 from zoo.store.documents import read_json
 from zoo.store.guards.checkpoints import check_checkpoint, checkpoint_files
-from zoo.store.guards.places import kind_of
+from zoo.store.guards.places import kind_of, missing
 from zoo.store.guards.saved_models import GRAPHS, check_saved_model_folder
 from zoo.store.guards.tensorflow_graphs import check_frozen_graph
 
@@ -88,6 +88,8 @@ def load_tensorflow(
         return load_saved_model(folder, str(folder), signature=signature, **ends)
     if signature is not None:
         raise UsageError(f"Expected --signature (signature) with a SavedModel; got {path}.")
+    if path.suffix == ".pb" and kind_of(path) is None:
+        raise missing(path)
     loader = load_frozen_graph if path.suffix == ".pb" else load_meta_checkpoint
     return loader(path, str(path), **ends)
 

@@ -38,8 +38,8 @@ def standard_of(x: Any, train: Rows) -> Standard | None:
         x: Features [n, d].
         train: int64 [t]: which of them are of training examples; at most 4,096 of those are looked at.
 
-    >>> standard_of(np.array([[9.0, 7.0], [11.0, 7.0]]), np.arange(2))
-    Standard(scale=1.4142135623730951, offset=(-14.142135623730951, -9.899494936611665))
+    >>> standard_of(np.array([[8.0], [12.0]]), np.arange(2))
+    Standard(scale=0.5, offset=(-5.0,))
     >>> standard_of(np.array([[-1.0, 1.0], [1.0, -1.0]]), np.arange(2)) is None
     True
     """

@@ -359,7 +359,9 @@ def test_a_slip_in_a_path_is_recognised(folder: Path) -> None:
 
 
 def test_another_file_is_no_data(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"Expected a folder of pictures, a \.csv or an \.npz file"):
+    with pytest.raises(
+        DataError, match=r"Expected a folder of pictures, a \.csv \(of pictures or texts\) or an \.npz file"
+    ):
         open_data(put(folder / "1.png"))
 
 

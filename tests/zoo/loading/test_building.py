@@ -78,15 +78,15 @@ def test_the_embedded_model_is_loaded() -> None:
 
 def test_what_cannot_be_loaded_is_refused_before_anything_is_pulled(home: Path) -> None:
     """The store would make its folders first."""
-    with pytest.raises(UsageError, match="zoo pull slim/vgg_16"):
-        zoo.load_model("slim/vgg_16")
+    with pytest.raises(UsageError, match="zoo pull slim/inception_v4"):
+        zoo.load_model("slim/inception_v4")
 
     assert not home.exists()
 
 
 def test_a_transfer_from_what_cannot_be_loaded_is_refused_before_anything_is_pulled(home: Path) -> None:
-    with pytest.raises(UsageError, match="zoo pull slim/vgg_16"):
-        zoo.transfer("slim/vgg_16", "digits", train_per_class=2)
+    with pytest.raises(UsageError, match="zoo pull slim/inception_v4"):
+        zoo.transfer("slim/inception_v4", "digits", train_per_class=2)
 
     assert not home.exists()
     assert not Path("runs").exists()

@@ -457,7 +457,7 @@ def test_what_is_kept_and_not_loaded_says_what_is_loaded(home: Path) -> None:
     home.mkdir()
     (home / "registry.json").write_text(json.dumps({"schema": 1, "models": {"net": entry}}))
 
-    with pytest.raises(UsageError, match=r"'net' is kept.*net\.npz.*\.onnx files.*zoo add FILE --arch"):
+    with pytest.raises(UsageError, match=r"'net' is kept.*net\.npz.*zoo add FILE --arch"):
         find_loadable("net")
 
 

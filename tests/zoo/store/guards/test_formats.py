@@ -201,9 +201,7 @@ def test_nothing_two_models_and_too_many_files_are_refused(tmp_path: Path) -> No
         ("net.bin", ONNX, "By its content it is an ONNX model"),
         ("net", CAFFEMODEL, "By its content it is the weights of a Caffe net"),
         ("net.tflite", b"\x1c\0\0\0TFL3", r"does not accept TensorFlow Lite models"),
-        ("net.safetensors", b"\x02\0\0\0\0\0\0\0{}", "does not accept safetensors files"),
         ("net.npy", b"", "damaged"),
-        ("frozen.pb", field(1, field(1, "x") + field(2, "Placeholder")), "graphs by themselves"),
         ("net.ckpt-00000-of-00002", None, "one of several files of an old checkpoint"),
     ],
 )
@@ -476,3 +474,11 @@ def test_damage_by_chance_is_refused_or_harmless(seeds: range, whole: Path, tmp_
         passed += survives(whole, tmp_path / "damaged", random.Random(seed))
         shutil.rmtree(tmp_path / "damaged")
     assert 0 < passed < len(seeds) / 2  # bits of values change no shape, and most other damage is found
+
+
+def test_graphs_by_themselves_and_safetensors_are_accepted(tmp_path: Path) -> None:
+    graph, weights = tmp_path / "frozen.pb", tmp_path / "net.safetensors"
+    graph.write_bytes(field(1, field(1, "x") + field(2, "Placeholder")))
+    weights.write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    assert recognise([graph]) == Offered("graph", (("model", graph),))
+    assert recognise([weights]) == Offered("safetensors", (("weights", weights),))
