@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zoo.registry import InputSpec, find_entry, list_models
     from zoo.runs import Run, export, list_runs, open_run
     from zoo.runs.comparing import Comparison, compare
-    from zoo.searching import Search, SearchResult, search
+    from zoo.searching import search
     from zoo.store import (
         Artifact,
         Finding,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from zoo.surgery import Head, Surgery, split_units
     from zoo.training import Evaluation, Loss, Optimizer, Schedule, Unfreeze
+    from zoo.trials import Search, SearchResult
 
 _HOMES = {
     "Added": "zoo.adding",
@@ -69,8 +70,8 @@ _HOMES = {
     "Removal": "zoo.store",
     "Run": "zoo.runs",
     "Schedule": "zoo.training",
-    "Search": "zoo.searching",
-    "SearchResult": "zoo.searching",
+    "Search": "zoo.trials",
+    "SearchResult": "zoo.trials",
     "Surgery": "zoo.surgery",
     "Unfreeze": "zoo.training",
     "add": "zoo.adding",

@@ -25,10 +25,11 @@ from zoo.runs.judging import judge
 from zoo.runs.run import Run
 from zoo.runs.saving import save_model
 from zoo.runs.unfinished import UnfinishedRun, continued_run, has_progress, new_run
-from zoo.searching import Search, resolved
+from zoo.searching import resolved
 from zoo.surgery import Depth, Pool, refuse_to_train_opaque
 from zoo.training import Loss, Optimizer, Schedule, Unfreeze
 from zoo.training.tensorboard import TensorBoardLog
+from zoo.trials import Search
 
 
 def transfer(

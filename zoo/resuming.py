@@ -17,9 +17,9 @@ from zoo.registry import InputSpec
 from zoo.runs.finishing import split_digests
 from zoo.runs.job import Job
 from zoo.runs.unfinished import UnfinishedRun, read_job
-from zoo.searching import Search
 from zoo.surgery import split_units, unit_digests
 from zoo.training import Loss, Optimizer, Schedule, Unfreeze
+from zoo.trials import Search
 
 _MADE_OF: dict[str, Callable[..., Any]] = {
     "optimizer": Optimizer,

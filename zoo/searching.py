@@ -29,6 +29,7 @@ from zoo.surgery import Head
 from zoo.training.fitting import Fitting, memory_errors
 from zoo.training.probes import probe
 from zoo.training.standardizing import standard_of
+from zoo.trials import Combination, Running, Search, SearchResult, Trial
 
 AUTO = "auto"
 LATE = "the time was over"
@@ -40,85 +41,6 @@ _DEPTHS = 3  # that the probes like best are trained
 _BELOW = 2  # of the frozen units, at most so many are tried as trained ones
 _DEAREST = 3.0  # times what it costs to run all examples through the net: more than that is not tried
 _CHEAP = 3e9  # multiply-adds that nobody waits for
-
-
-@dataclass(frozen=True)
-class Search:
-    """How long to look for the best combination.
-
-    Attributes:
-        max_trials: Train at most so many combinations.
-        max_seconds: Begin no further epoch of them after so many seconds; None: no limit. Features of the units, and a
-            first epoch of the first combination, there are in any case.
-
-    Raises:
-        UsageError: A value that cannot be.
-    """
-
-    max_trials: int = 6
-    max_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_trials < 1:
-            raise UsageError(f"Expected at least 1 trial; got {self.max_trials}.")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise UsageError(f"Expected more than 0 seconds; got {self.max_seconds}.")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What was tried, and how well it did on the validation examples.
-
-    Attributes:
-        kind: `probe`: a linear model on the features; `trained`: head, and units that are not frozen, as a transfer
-            trains them.
-        reuse: Number of reused units.
-        freeze: Number of frozen units.
-        hidden: Widths of the hidden layers.
-        score: Of the validation examples: accuracy, F1, or the mean absolute error.
-        loss: What it is ranked by: of what was trained, the lowest validation loss; of a probe, the mean over
-            validation examples and training examples that were held out. The two are not on one scale.
-        epochs: How many it was trained.
-        seconds: Wall time.
-        chosen: Whether it was the best.
-    """
-
-    kind: str
-    reuse: int
-    freeze: int
-    hidden: tuple[int, ...]
-    score: float
-    loss: float
-    epochs: int
-    seconds: float
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What was tried, and what to take.
-
-    Attributes:
-        reuse: Of the best.
-        freeze: Of the best.
-        hidden: Of the best.
-        trials: All that was tried: probes from the lowest depth up, then what was trained, the best first.
-        seconds: Wall time.
-        stopped: Why no more was tried.
-        failed: What could not be trained, and why, a sentence each.
-    """
-
-    reuse: int
-    freeze: int
-    hidden: tuple[int, ...]
-    trials: tuple[Trial, ...]
-    seconds: float
-    stopped: str
-    failed: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the same as JSON has it."""
-        return dataclasses.asdict(self)
 
 
 def search(
@@ -190,51 +112,6 @@ class _Wanted:
     views: int
 
 
-@dataclass(frozen=True)
-class _Combination:
-    reuse: int
-    freeze: int
-    hidden: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"reuse {self.reuse}, freeze {self.freeze}, hidden {' '.join(map(str, self.hidden)) or 'none'}"
-
-
-class _Running:
-    """A combination that is being trained."""
-
-    def __init__(self, combination: _Combination, fitting: Fitting, seconds: float) -> None:
-        self.combination, self._fitting, self.seconds = combination, fitting, seconds
-
-    def run(self, until: int, deadline: float | None) -> None:
-        """Trains on, up to an epoch, or until it is late."""
-        began = time.perf_counter()
-        self.history = self._fitting.run(until=until, deadline=deadline)
-        self.seconds += time.perf_counter() - began
-
-    @property
-    def epochs(self) -> int:
-        """How many it was trained."""
-        return len(self.history.epochs)
-
-    @property
-    def loss(self) -> float:
-        """The lowest validation loss so far."""
-        return self.loss_until(None)
-
-    def loss_until(self, epoch: int | None) -> float:
-        """Returns the lowest validation loss up to an epoch; None: so far."""
-        return min(float(each.val_loss or 0.0) for each in self.history.epochs[:epoch])
-
-    def trial(self, *, chosen: bool) -> Trial:
-        """Returns what is told of it."""
-        best, of = self.history.best, self.combination
-        return Trial(
-            "trained", of.reuse, of.freeze, of.hidden, float(best.val_score or 0.0), self.loss,
-            len(self.history.epochs), self.seconds, chosen,
-        )  # fmt: skip
-
-
 class _Searching:
     """One search, for a job that reuses as much as may be reused."""
 
@@ -255,7 +132,7 @@ class _Searching:
         seconds = time.perf_counter() - self._began
         return SearchResult(best.reuse, best.freeze, best.hidden, trials, seconds, stopped, tuple(self._failed))
 
-    def _ordered(self, running: list[_Running]) -> list[_Running]:
+    def _ordered(self, running: list[Running]) -> list[Running]:
         """Returns what was trained, the best first; where there was no time for some, all by what they did as early."""
         least = min(each.epochs for each in running)
         until = least if least < self._first_epochs else None
@@ -296,16 +173,16 @@ class _Searching:
     def _is_flat(self) -> bool:
         return self._job.settings.pool == "flatten"
 
-    def _combinations(self, depths: Sequence[int]) -> list[_Combination]:
+    def _combinations(self, depths: Sequence[int]) -> list[Combination]:
         """Returns what is worth training, the most promising first, of depths in the order of their merit."""
         heads = [self._job.settings.hidden] if self._job.settings.hidden else [(), (_WIDTH,)]
         chosen, freeze = depths[:_DEPTHS], self._wanted.freeze
         chosen = [*chosen[:1], *dict.fromkeys([max(depths), *chosen[1:]])]  # what a plain transfer takes, early
-        tried = [_Combination(depth, depth if freeze is None else freeze, heads[0]) for depth in chosen]
+        tried = [Combination(depth, depth if freeze is None else freeze, heads[0]) for depth in chosen]
         tried += [dataclasses.replace(tried[0], hidden=head) for head in heads[1:]]
         if self._wanted.fewer:
             for below in range(1, _BELOW + 1):
-                tried += [_Combination(depth, depth - below, heads[0]) for depth in chosen[:2] if depth - below > 0]
+                tried += [Combination(depth, depth - below, heads[0]) for depth in chosen[:2] if depth - below > 0]
         possible = [each for each in dict.fromkeys(tried) if self._is_possible(each)]
         if not possible:
             raise UsageError(
@@ -315,7 +192,7 @@ class _Searching:
             )
         return ([each for each in possible if self._cost(each) <= self._dearest] or possible[:1])[: self._most]
 
-    def _is_possible(self, combination: _Combination) -> bool:
+    def _is_possible(self, combination: Combination) -> bool:
         """Returns whether the model can be cut so, in this phase and in those that follow."""
         units, unfreeze = self._job.surgery.units, self._job.settings.unfreeze
         if unfreeze.units > combination.freeze or (self._wanted.views and unfreeze.units == combination.freeze):
@@ -328,7 +205,7 @@ class _Searching:
         whole = sum(unit.multiply_adds or 0 for unit in self._job.surgery.units[: self._job.surgery.reuse])
         return max(_CHEAP, _DEAREST * whole * len(self._job.examples))
 
-    def _cost(self, combination: _Combination) -> float:
+    def _cost(self, combination: Combination) -> float:
         """Returns about how many multiply-adds its first epochs take; a step back costs as much as two ahead."""
         units = self._job.surgery.units[combination.freeze : combination.reuse]
         return 3.0 * self._first_epochs * len(self._job.split.train) * sum(unit.multiply_adds or 0 for unit in units)
@@ -339,10 +216,10 @@ class _Searching:
         steps = settings.steps(len(self._job.split.train))
         return min(settings.epochs, max(_FIRST_EPOCHS, math.ceil(_FIRST_STEPS / steps)))
 
-    def _halved(self, combinations: Sequence[_Combination]) -> tuple[list[_Running], str]:
+    def _halved(self, combinations: Sequence[Combination]) -> tuple[list[Running], str]:
         """Trains combinations, ever fewer of them for ever longer; returns them all, and why it ended."""
         until, stopped = self._first_epochs, "all that looked promising was tried"
-        running = list[_Running]()
+        running = list[Running]()
         self._progress.start(len(combinations), "trials")
         try:
             for combination in combinations:
@@ -357,7 +234,7 @@ class _Searching:
         finally:
             self._progress.close()
 
-    def _narrowed(self, running: list[_Running], until: int) -> list[_Running]:
+    def _narrowed(self, running: list[Running], until: int) -> list[Running]:
         """Trains the best on, until one is left or all epochs were run; returns all that could be trained."""
         left, least, most = running, 2, self._job.settings.fit.epochs
         while until < most and not self._is_late:
@@ -370,7 +247,7 @@ class _Searching:
             running, left = ([each for each in some if each not in failed] for some in (running, left))
         return running
 
-    def _begun(self, combination: _Combination, until: int) -> list[_Running]:
+    def _begun(self, combination: Combination, until: int) -> list[Running]:
         """Returns the combination, trained for its first epochs; nothing where that cannot be done."""
         job, began = self._job, time.perf_counter()
         try:
@@ -381,10 +258,10 @@ class _Searching:
         except (TrainingError, CutError) as error:
             self._failed.append(f"{combination}: {error}")
             return []
-        running = _Running(combination, fitting, time.perf_counter() - began)
+        running = Running(combination, fitting, time.perf_counter() - began)
         return [running] if self._went_on(running, until) else []
 
-    def _went_on(self, running: _Running, until: int) -> bool:
+    def _went_on(self, running: Running, until: int) -> bool:
         """Trains on, and returns whether that could be done."""
         try:
             with memory_errors(self._job.settings.fit):
@@ -394,7 +271,7 @@ class _Searching:
             return False
         return True
 
-    def _trainable(self, combination: _Combination) -> tuple[keras.Model, Any]:
+    def _trainable(self, combination: Combination) -> tuple[keras.Model, Any]:
         """Returns what is fitted, and on what: a head alone on pooled features, or with units below it."""
         job = self._job
         if combination.freeze == combination.reuse and not self._is_flat:
@@ -406,7 +283,7 @@ class _Searching:
             return surgery.logits, reader(job)
         return surgery.logits, self._cache.features(surgery.trunk, job.examples, progress=self._progress)
 
-    def _head(self, combination: _Combination) -> Head:
+    def _head(self, combination: Combination) -> Head:
         is_input = combination.freeze == combination.reuse and not self._is_flat
         standard = standard_of(self._pooled[combination.reuse], self._job.split.train) if is_input else None
         return dataclasses.replace(self._job.head(standard), hidden=combination.hidden)

@@ -42,7 +42,7 @@ FLOORS = [
     ["zoo.training"],
     ["zoo.pretraining"],
     ["zoo.runs"],
-    ["zoo.ranking"],
+    ["zoo.ranking", "zoo.trials"],
     ["zoo.adding", "zoo.reusing"],
     ["zoo.preparing"],
     ["zoo.phases"],

@@ -102,16 +102,13 @@ def _checkpoint(prefix: Path, told: Told) -> Made:
     has_graph = kind_of(prefix.with_name(f"{prefix.name}.meta")) == "file"
     if has_graph and told.arch is None and not told.chooses_variables:
         return _with_parity(*load_meta_checkpoint(prefix, prefix.name, **_ends(told)))
-    definition = Path(told.arch) if told.arch is not None and Path(told.arch).suffix in (".json", ".keras") else None
-    model, report = load_checkpoint(
-        prefix, arch=None if definition else told.arch, definition=definition, activation=told.activation,
-        size=told.size, **told.variables,
-    )  # fmt: skip
-    return model, _restored(report, told, prefix.name)
+    return _weights(prefix, told)
 
 
 def _weights(path: Path, told: Told) -> Made:
-    model, report = load_checkpoint(path, arch=told.arch, size=told.size, **told.variables)
+    model, report = load_checkpoint(
+        path, arch=told.arch, activation=told.activation, size=told.size, **told.variables
+    )  # fmt: skip
     return model, _restored(report, told, path.name)
 
 

@@ -7,9 +7,6 @@ model for visual area V2", NIPS 2008, in the form of Ng's lecture notes "Sparse 
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -20,7 +17,16 @@ from zoo.compiled import compiled
 from zoo.data import Examples, Rows, Split
 from zoo.features import FeatureCache
 from zoo.pretraining.stack import AutoencoderSettings, Stack
-from zoo.pretraining.steps import Checkpoints, Inputs, Learned, OwnLoss, checkpoint_of, filter_pictures, inputs_of
+from zoo.pretraining.steps import (
+    Checkpoints,
+    Inputs,
+    Learned,
+    OwnLoss,
+    checkpoint_of,
+    filter_pictures,
+    inputs_of,
+    some_cache,
+)
 from zoo.progress import Progress
 from zoo.registry import InputSpec
 from zoo.training import History, fit, joined
@@ -72,7 +78,7 @@ def pretrain_autoencoder(
     """
     inputs = inputs_of(examples, split, spec)
     stack = Stack(inputs, settings)
-    with _some_cache(cache) as features:
+    with some_cache(cache) as features:
         histories = [
             _layer_trained(stack, number, inputs, features, checkpoints, progress)
             for number in range(1, len(stack.blocks) + 1)
@@ -85,15 +91,6 @@ def pretrain_autoencoder(
         figures[f"stack_{_SCORE}"] = figures.pop(f"layer{len(histories)}_{_SCORE}")
     figures |= _measured(stack, telling, inputs)
     return Learned(model, joined(histories), figures, _pictures(stack, model, inputs))
-
-
-@contextlib.contextmanager
-def _some_cache(cache: FeatureCache | None) -> Iterator[FeatureCache]:
-    if cache is not None:
-        yield cache
-        return
-    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        yield FeatureCache(folder)
 
 
 def _layer_trained(

@@ -7,10 +7,7 @@ Networks", Science 313, 2006; Gaussian visible units: Hinton 2010 (see `zoo.pret
 
 from __future__ import annotations
 
-import contextlib
 import math
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +22,7 @@ from zoo.features import FeatureCache
 from zoo.pretraining.contrastive_divergence import RBMSettings
 from zoo.pretraining.rbm import RBM, VisibleKind, new_rbm
 from zoo.pretraining.rbm_training import Seen, final_figures, train_rbm
-from zoo.pretraining.steps import Checkpoints, Inputs, Learned, checkpoint_of, filter_pictures, inputs_of
+from zoo.pretraining.steps import Checkpoints, Inputs, Learned, checkpoint_of, filter_pictures, inputs_of, some_cache
 from zoo.progress import Progress
 from zoo.registry import InputSpec
 from zoo.surgery import Trunk, whole_trunk
@@ -96,7 +93,7 @@ def pretrain_rbm(
     network = BeliefNetwork(inputs, settings)
     histories: list[History] = []
     figures: dict[str, float] = {}
-    with _some_cache(cache) as features:
+    with some_cache(cache) as features:
         for number in range(1, len(settings.units) + 1):
             x: Any = inputs.x
             if number > 1:
@@ -239,15 +236,6 @@ def _standardizable(columns: Columns, spec: InputSpec | None) -> Columns:
     if spec is not None:
         deviation = np.maximum(deviation, _LEAST_DEVIATION * math.sqrt(float((deviation**2).mean())))
     return Columns(columns.mean, np.where(deviation > 0, deviation, 1), columns.low, columns.high)
-
-
-@contextlib.contextmanager
-def _some_cache(cache: FeatureCache | None) -> Iterator[FeatureCache]:
-    if cache is not None:
-        yield cache
-        return
-    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        yield FeatureCache(folder)
 
 
 def _squared_error(model: keras.Model, inputs: Inputs) -> float:

@@ -7,8 +7,10 @@ not asked to look at. Nothing here knows of runs, reports or the registry.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from zoo.data import Examples, Rows, SomeExamples, Split
 from zoo.data.reading import Reader
 from zoo.errors import DataError
+from zoo.features import FeatureCache
 from zoo.registry import InputSpec
 from zoo.training import Checkpoint, History, Objective, Part
 
@@ -219,3 +222,13 @@ def filter_pictures(kernel: NDArray[Any], shape: Sequence[int], most: int = 100)
         return None
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
     return np.asarray(0.5 + 0.5 * filters / np.where(largest > 0, largest, 1), np.float32)
+
+
+@contextlib.contextmanager
+def some_cache(cache: FeatureCache | None) -> Iterator[FeatureCache]:
+    """Gives the feature cache that there is, or one in a folder that is removed at the end."""
+    if cache is not None:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        yield FeatureCache(folder)

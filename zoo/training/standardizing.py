@@ -10,7 +10,8 @@ import numpy as np
 
 from zoo.data import Rows
 
-_MOST = 4096  # examples that are looked at
+_MOST = 4096  # examples that are looked at,
+_MOST_NUMBERS = 1 << 23  # and numbers, but for 64 examples: wide features are many
 _LEAST, _LARGEST = 1 / 3, 3.0  # deviations that Adam's usual rate copes with
 _ALIKE = 3.0  # times the deviation: features that are larger hardly vary
 
@@ -36,17 +37,18 @@ def standard_of(x: Any, train: Rows) -> Standard | None:
 
     Args:
         x: Features [n, d].
-        train: int64 [t]: which of them are of training examples; at most 4,096 of those are looked at.
+        train: int64 [t]: which of them are of training examples; at most 4,096 of those are looked at, fewer of wide
+            features.
 
     >>> standard_of(np.array([[8.0], [12.0]]), np.arange(2))
     Standard(scale=0.5, offset=(-5.0,))
     >>> standard_of(np.array([[-1.0, 1.0], [1.0, -1.0]]), np.arange(2)) is None
     True
     """
-    rows = train[np.linspace(0, len(train) - 1, min(len(train), _MOST)).astype(np.int64)] if len(train) else train
-    sample = np.asarray(x[rows], np.float64)
-    if sample.ndim != 2 or not len(sample):
+    if len(x.shape) != 2 or not len(train):
         return None
+    count = min(len(train), _MOST, max(64, _MOST_NUMBERS // x.shape[1]))
+    sample = np.asarray(x[train[np.linspace(0, len(train) - 1, count).astype(np.int64)]], np.float64)
     mean = sample.mean(axis=0)
     deviation, size = math.sqrt(((sample - mean) ** 2).mean()), math.sqrt((sample**2).mean())
     if not deviation or (_LEAST <= deviation <= _LARGEST and size <= _ALIKE * deviation):
