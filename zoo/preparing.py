@@ -84,7 +84,7 @@ def prepare(
     spec = reused.origin.spec
     examples = examples.seen_by(spec)
     refuse_unsavable(surgery)
-    _refuse_impossible_phases(surgery, settings, examples)
+    _refuse_impossible_phases(surgery, settings, examples, reused.origin.name)
     _check_range(examples, spec)
     seen = preprocessed_shape(spec, examples.shape, surgery.stitch().input_shape[1:])
     if None in seen and (compare_scratch or surgery.trunk is None or unfreeze.units == surgery.freeze):
@@ -160,7 +160,7 @@ def _seen(origin: Origin, surgery: Surgery, examples: Examples, split: Split) ->
         )
 
 
-def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Examples) -> None:
+def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Examples, name: str) -> None:
     if settings.views and are_texts(examples):
         raise UsageError("Expected no --views: they are versions of pictures, and these are texts.")
     if settings.views and surgery.trunk is None:
@@ -171,7 +171,7 @@ def _refuse_impossible_phases(surgery: Surgery, settings: Settings, examples: Ex
         )
     refuse_to_train_opaque(surgery.units, surgery.reuse, surgery.freeze - settings.unfreeze.units)
     for depth in settings.unfreeze.depths(surgery.freeze):
-        select_units(surgery.units, surgery.reuse, depth)  # which refuses what cannot be cut
+        select_units(surgery.units, surgery.reuse, depth, name=name)  # which refuses what cannot be cut
     if settings.views and settings.unfreeze.units == surgery.freeze > 0:
         raise UsageError(
             "Expected --views with units that stay frozen, whose features they are; none does. Nearest: --unfreeze "

@@ -115,7 +115,7 @@ def reused_by_name(
         whole = split_units(model, headless=True) if is_vector else None
         return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model, whole)
     units = split_units(net)
-    reuse, _ = select_units(units, settings.reuse, settings.freeze)
+    reuse, _ = select_units(units, settings.reuse, settings.freeze, name=entry.name)
     headless, plan = _needed(entry, units, reuse)
     missing = tuple(step.file.name for step in plan.steps if step.action == "fetch")
     if missing and not fetch:

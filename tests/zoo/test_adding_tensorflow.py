@@ -15,7 +15,7 @@ from text_modules import text_module
 from zoo.converters.slim.families import loadable_slim
 
 import zoo
-from zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError
+from zoo.errors import CutError, IntegrityError, NotFoundError, OfflineError, UsageError
 from zoo.registry import list_models
 from zoo.surgery import split_units
 
@@ -74,6 +74,8 @@ def test_a_savedmodel_becomes_layers_that_train(tmp_path: Path) -> None:
     assert added.entry.units == len(split_units(model)) == 3
     assert any("parity" in note for note in added.notes)
     assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    with pytest.raises(CutError, match="mine has 3 units.*zoo layers mine"):  # and not as it calls itself
+        zoo.transfer("mine", "digits", reuse=7)
     np.testing.assert_allclose(zoo.load_model(tmp_path / "exported")(pictures), model(pictures), atol=1e-5)
 
 

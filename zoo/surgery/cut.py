@@ -136,7 +136,7 @@ class Surgery:
         head = head or Head(classes=2)
         present = split_units(model)
         self.units = whole or present
-        self.reuse, self.freeze = select_units(self.units, reuse, freeze)
+        self.reuse, self.freeze = select_units(self.units, reuse, freeze, name=name)
         _refuse_missing(self.units, present, self.reuse)
         _refuse_unsupported(present, self.reuse, self.freeze)
         refuse_to_train_opaque(present, self.reuse, self.freeze, random=random)
