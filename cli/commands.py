@@ -18,7 +18,7 @@ from zoo.errors import NotFoundError, UsageError
 from zoo.registry import Entry
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.entry import SOURCES
-from zoo.runs.unfinished import unfinished_runs
+from zoo.runs.unfinished import how_to_go_on, unfinished_runs
 
 
 @click.command("list")
@@ -128,15 +128,22 @@ def _marked(unit: Any) -> Any:
 @click.argument("folder", default="runs")
 @as_json
 def runs(folder: str, as_json: bool) -> None:
-    """List the runs in FOLDER (runs), the newest first."""
-    found = zoo.list_runs(folder)
+    """List the transfers and pretrainings in FOLDER (runs), the newest first."""
+    found, made = zoo.list_runs(folder), zoo.list_pretrainings(folder)
     if as_json:
-        show_json([{"path": str(run.path), **run.record} for run in found])
+        documents = [{"path": str(run.path), "kind": "transfer", **run.record} for run in found]
+        show_json(documents + [{"path": str(each.path), **each.record} for each in made])
         return
-    if not found:
+    if not found and not made:
         say(f"No runs in {folder}. Make one: zoo transfer --reuse 3 --freeze 2")
-        _tell_unfinished(folder)
-        return
+    if found:
+        _show_runs(found)
+    if made:
+        _show_pretrainings(made)
+    _tell_unfinished(folder)
+
+
+def _show_runs(found: Sequence[zoo.Run]) -> None:
     show_table(
         ["run", "model", "data", "reuse", "freeze", "examples", "test", "", "made"],
         [
@@ -149,12 +156,24 @@ def runs(folder: str, as_json: bool) -> None:
         right={"reuse", "freeze", "examples", "test"},
         wide={"examples", "made"},
     )  # fmt: skip
-    _tell_unfinished(folder)
+
+
+def _show_pretrainings(found: Sequence[zoo.Pretrained]) -> None:
+    show_table(
+        ["pretraining", "model", "method", "data", "units", "examples", "made"],
+        [
+            [str(each.path), each.name, each.method, each.record["data"], str(len(each.record["units"]) - 1),
+             number(each.record["examples"]["train"]), local_time(each.record["created"])]
+            for each in found
+        ],
+        right={"units", "examples"},
+        wide={"examples", "made"},
+    )  # fmt: skip
 
 
 def _tell_unfinished(folder: str) -> None:
     for path in unfinished_runs(Path(folder)):
-        say(f"Not finished: {path}. To go on: zoo transfer --resume {str(path).removesuffix('.unfinished')}")
+        say(f"Not finished: {path}. To go on: {how_to_go_on(path)}")
 
 
 def local_time(stamp: str) -> str:

@@ -22,6 +22,7 @@ from zoo.cli.judging import compare, evaluate
 from zoo.cli.keeping import gc, pull, rm, verify, where
 from zoo.cli.output import plain_lines, say
 from zoo.cli.predicting import predict
+from zoo.cli.pretraining import pretrain
 from zoo.cli.rating import lr_find
 from zoo.cli.recommending import recommend
 from zoo.cli.transferring import transfer
@@ -97,6 +98,7 @@ for command in (
     features,
     recommend,
     cache,
+    pretrain,
     transfer,
     lr_find,
     predict,

@@ -36,9 +36,28 @@ _precision = click.option(
 )  # fmt: skip
 
 
+def with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Returns the command with options, which help shows in their order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def data_options(command: Command) -> Command:
     """Returns the command with the options of all that opens data."""
-    options = [
+    return data_options_but()(command)
+
+
+def data_options_but(*left_out: str) -> Callable[[Command], Command]:
+    """Returns what gives a command the options of all that opens data, without some of them."""
+    named = zip(DATA_OPTIONS, _data_options(), strict=True)
+    taken = [option for name, option in named if name not in left_out]
+    return lambda command: with_options(command, *taken)
+
+
+def _data_options() -> list[Callable[[Any], Any]]:
+    """Returns the options, in the order of `DATA_OPTIONS`."""
+    return [
         click.option(
             "--bad-files", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
             help="What to do with files that cannot be used.",
@@ -71,9 +90,6 @@ def data_options(command: Command) -> Command:
                  "[default: classes, or several where a .csv has a | in any]",
         ),
     ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def engine_options(command: Command) -> Command:
@@ -112,6 +128,21 @@ class Widths(click.ParamType[tuple[int, ...]]):
             return tuple(int(width) for width in value.split(","))
         except ValueError:
             self.fail(f"expected widths such as 20,10; got {value!r}", param, ctx)
+
+
+class Sides(click.ParamType[tuple[int, int]]):
+    """Height and width of pictures, as in 64x64, or 64 of both."""
+
+    name = "sides"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Returns height and width."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split("x")
+        if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+            self.fail(f"expected height x width such as 64x64; got {value!r}", param, ctx)
+        return int(parts[0]), int(parts[-1])
 
 
 class Weights(click.ParamType[Any]):
@@ -198,3 +229,19 @@ class Count(click.ParamType[float]):
         if not 0 <= count < float("inf"):
             self.fail(f"expected a number such as 25M, 1.5e6 or 4000000; got {value!r}", param, ctx)
         return count
+
+
+def named_sizes(
+    _: click.Context, parameter: click.Parameter, told: tuple[str, ...]
+) -> dict[str, tuple[int | None, ...]]:
+    """Returns the sizes of inputs by name, of texts such as "input=?,3,224,224"."""
+    found: dict[str, tuple[int | None, ...]] = {}
+    for each in told:
+        name, sizes = each.rpartition("=")[::2]
+        parts = [part.strip() for part in sizes.split(",")]
+        if not name or not all(part == "?" or (part.isdecimal() and int(part) > 0) for part in parts):
+            raise click.BadParameter(f"Expected NAME=?,3,224,224, where ? varies; got {each!r}.", param=parameter)
+        if name in found:
+            raise click.BadParameter(f"Expected sizes once for each input; got {name!r} twice.", param=parameter)
+        found[name] = tuple(None if part == "?" else int(part) for part in parts)
+    return found

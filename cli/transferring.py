@@ -22,6 +22,7 @@ from zoo.cli.options import (
     as_json,
     data_options,
     engine_options,
+    with_options,
 )  # fmt: skip
 from zoo.cli.output import Bar, counted, number, quiet_tensorflow, say, show_json, show_pairs, show_table, size
 
@@ -39,7 +40,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 
 
 def _model_options(command: Command) -> Command:
-    return _all(
+    return with_options(
         command,
         click.option(
             "--reuse", default="all", show_default=True, metavar="N",
@@ -65,7 +66,7 @@ def _model_options(command: Command) -> Command:
 
 
 def _training_options(command: Command) -> Command:
-    return _all(
+    return with_options(
         command,
         click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many."),
         click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step."),
@@ -126,12 +127,6 @@ _HYPER = (
     ("clip_norm", "Let the gradient of no variable be longer."),
     ("clip_global_norm", "Let all gradients together be no longer."),
 )
-
-
-def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from zoo.extracting import extract_features, save_features
     from zoo.features import FeatureCache, Features
     from zoo.loading import load_model
+    from zoo.loading.restoring import restore
+    from zoo.making import pretrain, resume_pretraining
     from zoo.pipeline import resume, transfer
     from zoo.planning import plan
     from zoo.rate_finding import find_learning_rate
     from zoo.recommending import Recommendation, recommend
     from zoo.recording import OutputFinding, verify_outputs
     from zoo.registry import InputSpec, find_entry, list_models
-    from zoo.runs import Run, export, list_runs, open_run
+    from zoo.runs import Pretrained, Run, export, list_pretrainings, list_runs, open_pretraining, open_run
     from zoo.runs.comparing import Comparison, compare
     from zoo.searching import search
     from zoo.store import (
@@ -65,6 +67,7 @@ _HOMES = {
     "Optimizer": "zoo.training",
     "OutputFinding": "zoo.recording",
     "Place": "zoo.store",
+    "Pretrained": "zoo.runs",
     "PullPlan": "zoo.store",
     "Recommendation": "zoo.recommending",
     "Removal": "zoo.store",
@@ -85,19 +88,24 @@ _HOMES = {
     "find_entry": "zoo.registry",
     "find_learning_rate": "zoo.rate_finding",
     "list_models": "zoo.registry",
+    "list_pretrainings": "zoo.runs",
     "list_runs": "zoo.runs",
     "load_model": "zoo.loading",
     "locate": "zoo.store",
     "open_data": "zoo.data",
+    "open_pretraining": "zoo.runs",
     "open_run": "zoo.runs",
     "plan": "zoo.planning",
     "plan_pull": "zoo.store",
+    "pretrain": "zoo.making",
     "pull": "zoo.store",
     "pulled_models": "zoo.store",
     "pulled_names": "zoo.store",
     "recommend": "zoo.recommending",
     "remove": "zoo.store",
+    "restore": "zoo.loading.restoring",
     "resume": "zoo.pipeline",
+    "resume_pretraining": "zoo.making",
     "save_features": "zoo.extracting",
     "search": "zoo.searching",
     "split_units": "zoo.surgery",
@@ -123,6 +131,7 @@ __all__ = [
     "Optimizer",
     "OutputFinding",
     "Place",
+    "Pretrained",
     "PullPlan",
     "Recommendation",
     "Removal",
@@ -143,19 +152,24 @@ __all__ = [
     "find_entry",
     "find_learning_rate",
     "list_models",
+    "list_pretrainings",
     "list_runs",
     "load_model",
     "locate",
     "open_data",
+    "open_pretraining",
     "open_run",
     "plan",
     "plan_pull",
+    "pretrain",
     "pull",
     "pulled_models",
     "pulled_names",
     "recommend",
     "remove",
+    "restore",
     "resume",
+    "resume_pretraining",
     "save_features",
     "search",
     "split_units",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 import os
 import re
@@ -13,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.data import Examples, SomeExamples, Split, open_data, split_of
+from zoo.data import Examples, Split, open_data, split_of
 from zoo.data.checking import data_warnings
 from zoo.data.examples import are_texts
 from zoo.data.preprocessing import preprocessed_shape
 from zoo.data.seen import seen_before
+from zoo.data.split import used_examples
 from zoo.errors import CutError, DataError, UsageError
 from zoo.garbage import without_collection
 from zoo.laps import Laps
@@ -93,7 +93,7 @@ def prepare(
             f"sizes ({list(seen)}) make no batch to train on. Give them one size: preprocessing=zoo.InputSpec((height, "
             "width, channels)); or leave a unit frozen: --freeze 1, and no --compare-scratch."
         )
-    folder = Path(out) if out else Path("runs") / _plain_name(examples.name)
+    folder = Path(out) if out else Path("runs") / plain_name(examples.name)
     if fitting.loss.regression != "mse" and examples.task != "regression":
         raise UsageError(f"--regression-loss {fitting.loss.regression} is for values; the labels are {examples.task}.")
     if settings.calibrate and (examples.task == "regression" or not len(split.validation)):
@@ -109,10 +109,10 @@ def prepare(
     return job
 
 
-def _plain_name(data: str) -> str:
+def plain_name(data: str) -> str:
     """Returns what a run on this data is called: as the folder or file is, without what a path could be upset by."""
     last = Path(data).resolve().name if data.startswith(".") or "/" in data or os.sep in data else data
-    return re.sub(r"[^\w.-]+", "-", last.removesuffix(".csv").removesuffix(".npz")).strip("-.") or "data"
+    return re.sub(r"[^\w.-]+", "-", re.sub(r"[.](csv|npz|txt)$", "", last)).strip("-.") or "data"
 
 
 def _cut(reused: Reused, settings: Settings, examples: Examples, split: Split) -> Surgery:
@@ -142,10 +142,7 @@ def _split(examples: Examples, settings: Settings) -> tuple[Examples, Split]:
             f"Data {examples.name!r} has no class with two different examples; none is left to test on."
             f"{' If the labels are values, say so: --task regression (open_data).' if numbers else ''}"
         )
-    parts = split.train, split.validation, split.test
-    ends = np.cumsum([0, *(len(part) for part in parts)])
-    ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
-    return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
+    return used_examples(examples, split)
 
 
 def _seen(origin: Origin, surgery: Surgery, examples: Examples, split: Split) -> Iterator[str]:

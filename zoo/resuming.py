@@ -14,7 +14,7 @@ from zoo.data import open_data
 from zoo.errors import UsageError
 from zoo.progress import Progress
 from zoo.registry import InputSpec
-from zoo.runs.finishing import split_digests
+from zoo.runs.facts import split_digests
 from zoo.runs.job import Job
 from zoo.runs.unfinished import UnfinishedRun, read_job
 from zoo.surgery import split_units, unit_digests
@@ -66,7 +66,7 @@ def job_record(
     Raises:
         UsageError: They are others.
     """
-    digests = {**split_digests(job), "model": _model_digest(job)}
+    digests = {**split_digests(job.examples, job.split), "model": _model_digest(job)}
     if before and not force and before["digests"] != digests:
         changed = [name for name, digest in digests.items() if before["digests"].get(name) != digest]
         raise UsageError(
@@ -75,8 +75,8 @@ def job_record(
         )
     return {
         "model": model if isinstance(model, str) else None,
-        "data": _data_record(data) if before is None else before["data"],
-        "options": {name: _to_json(value) for name, value in options.items()},
+        "data": data_record(data) if before is None else before["data"],
+        "options": {name: to_json(value) for name, value in options.items()},
         "search": search,
         "digests": digests,
     }
@@ -92,14 +92,14 @@ def resumed_options(
         IntegrityError: `job.json` cannot be read.
     """
     record = read_job(run.path)
-    options = {name: _from_json(name, value) for name, value in record["options"].items()}
+    options = {name: from_json(name, value) for name, value in record["options"].items()}
     unknown = [name for name in changes if name not in options]
     if unknown:
         raise TypeError(f"resume() got an unexpected keyword argument {unknown[0]!r}")
     different = [
         f"{name} {_shown(options[name])} (now {_shown(value)})"
         for name, value in changes.items()
-        if name not in _WHO_AND_WHERE and _to_json(options[name]) != _to_json(_from_json(name, value))
+        if name not in _WHO_AND_WHERE and to_json(options[name]) != to_json(from_json(name, value))
     ]
     if different and not force:
         raise UsageError(
@@ -119,14 +119,23 @@ def reopened(record: Mapping[str, Any], model: Any, data: Any, progress: Progres
         model = record["model"]
         if model is None:
             raise UsageError("The model of this run was in memory: pass it again, zoo.resume(run, model=...).")
-    if data is None:
-        if record["data"] is None:
-            raise UsageError("The data of this run were in memory: pass them again, zoo.resume(run, data=...).")
-        data = open_data(record["data"]["spec"], **record["data"]["options"], progress=progress)
-    return model, data
+    return model, reopened_data(record, data, "zoo.resume", progress)
 
 
-def _data_record(data: Any) -> dict[str, Any] | None:
+def reopened_data(record: Mapping[str, Any], data: Any, called: str, progress: Progress | None) -> Any:
+    """Returns the data that a run was begun with, unless they are given; `called` is how to give them.
+
+    Raises:
+        UsageError: They were in memory, and must be passed again.
+    """
+    if data is not None:
+        return data
+    if record["data"] is None:
+        raise UsageError(f"The data of this run were in memory: pass them again, {called}(run, data=...).")
+    return open_data(record["data"]["spec"], **record["data"]["options"], progress=progress)
+
+
+def data_record(data: Any) -> dict[str, Any] | None:
     """Returns how to open data again; None for what was in memory."""
     opened = {"spec": str(data), "options": {}} if isinstance(data, str | Path) else getattr(data, "opened", None)
     return dict(opened) if opened else None
@@ -137,7 +146,7 @@ def _model_digest(job: Job) -> str:
     return "sha256:" + unit_digests(split_units(job.model), job.surgery.reuse)[-1]
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Returns a value as JSON has it once it was written and read."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
     return json.loads(
@@ -145,11 +154,12 @@ def _to_json(value: Any) -> Any:
     )
 
 
-def _from_json(name: str, value: Any) -> Any:
+def from_json(name: str, value: Any) -> Any:
+    """Returns an argument that JSON had, of the class that it was of."""
     if isinstance(value, Mapping) and name in _MADE_OF:
         return _MADE_OF[name](**{key: tuple(each) if isinstance(each, list) else each for key, each in value.items()})
     return tuple(value) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(_to_json(value))
+    return json.dumps(to_json(value))

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from zoo.data import Examples
-from zoo.data.examples import are_texts
+from zoo.data.examples import are_pictures
 from zoo.data.preprocessing import refuse_unknown
 from zoo.data.seen import FACTS, TRAINED_ON
 from zoo.errors import IntegrityError, UsageError
@@ -54,7 +53,7 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Exam
     if not isinstance(model, keras.Model):
         raise UsageError(f"Expected a model's name or a built keras.Model; got {type(model).__name__} {model!r}.")
     _refuse_nonfinite(model, model.name, settings)
-    if preprocessing is None and _are_pictures(examples):
+    if preprocessing is None and are_pictures(examples):
         preprocessing = _plain_spec(model)
         shape = tuple(model.inputs[0].shape[1:]) if len(getattr(model, "inputs", None) or ()) == 1 else ()
         if len(shape) == 3 and scaling_layer(model) is None:
@@ -66,12 +65,6 @@ def reused_in_memory(model: Any, preprocessing: InputSpec | None, examples: Exam
                 stacklevel=4,  # who called zoo.transfer or zoo.plan
             )
     return Reused(Origin(model.name, "memory", {}, preprocessing), model)
-
-
-def _are_pictures(examples: Examples) -> bool:
-    if examples.paths is not None:
-        return not are_texts(examples)
-    return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
 
 
 def _plain_spec(model: keras.Model) -> InputSpec | None:

@@ -48,7 +48,7 @@ FLOORS = [
     ["zoo.phases"],
     ["zoo.searching", "zoo.rate_finding"],
     ["zoo.planning", "zoo.resuming"],
-    ["zoo.pipeline", "zoo.extracting", "zoo.evaluating", "zoo.recommending"],
+    ["zoo.pipeline", "zoo.making", "zoo.extracting", "zoo.evaluating", "zoo.recommending"],
     ["zoo.cli"],
 ]
 

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,27 +20,31 @@ from zoo.errors import UsageError
 from zoo.files import disk_errors, temporary_name
 from zoo.registry import InputSpec
 from zoo.registry.presets import chosen_input
-from zoo.runs import Run, open_run
+from zoo.runs import Pretrained, Run
+from zoo.runs.folder import RunFolder, run_folder
 from zoo.runs.parts import net_of, recorded_spec
+from zoo.runs.record import kind_of, read_record
+from zoo.runs.saving import save_alike
 from zoo.store.guards.formats import Offered, recognise
 from zoo.store.layout import layout, prepare, refuse_without_room
 from zoo.store.unpacking import shown
 
 _HINT = "free some space (zoo gc --all), or set ZOO_HOME to a larger disk"
-_METADATA = "metadata.json"
-_NO_DATE = "1980-01-01@00:00:00"  # instead of when the file was written, which tells nothing of the model
 
 
-def run_among(paths: Sequence[Path]) -> Run | None:
+def run_among(paths: Sequence[Path]) -> Run | Pretrained | None:
     """Returns the run that is to be added: its folder, or its name in `runs/`; None where files of a model are."""
     if len(paths) != 1:
         return None
     beside = Path("runs") / paths[0]
     places = (paths[0], beside) if paths[0].suffix == "" else (paths[0],)
-    return open_run(paths[0]) if any((each / "run.json").is_file() for each in places) else None
+    if not any((each / "run.json").is_file() for each in places):
+        return None
+    path = run_folder(paths[0])
+    return Pretrained(path) if kind_of(read_record(path, None)) == "pretraining" else Run(path)
 
 
-def refuse_told_twice(run: Run, given: Mapping[str, Any]) -> None:
+def refuse_told_twice(run: RunFolder, given: Mapping[str, Any]) -> None:
     """Refuses what a user says of a run's model that the run knows itself.
 
     Args:
@@ -57,7 +60,7 @@ def refuse_told_twice(run: Run, given: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
+def of_run(run: Run | Pretrained) -> Iterator[tuple[Offered, OfRun]]:
     """Gives the files of a run's net, and what the run tells of it, for as long as the context lasts.
 
     Raises:
@@ -65,7 +68,7 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
         DiskError: There is no room for it.
     """
     spec = recorded_spec(run.record)
-    net = net_of(run.load(), spec)
+    net = net_of(run.load(), spec) if isinstance(run, Run) else run.load()
     paths = layout()
     with disk_errors(paths.home, _HINT):
         prepare(paths)
@@ -73,11 +76,12 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
         folder = temporary_name(paths.tmp / "run")
         folder.mkdir(mode=0o700)
     try:
-        file = folder / f"{run.path.resolve().name}.keras"
+        called = run.path.resolve().name if isinstance(run, Run) else run.name.rpartition("/")[2]
+        file = folder / f"{called}.keras"
         with disk_errors(file, _HINT):
-            net.save(folder / "saved.keras")
-            _write_without_dates(folder / "saved.keras", file)
-            facts = {"classes": list(run.classes), TRAINED_ON: _trained_on(run)}
+            save_alike(net, file)
+            facts: dict[str, Any] = {"classes": list(run.classes)} if isinstance(run, Run) else {}
+            facts |= {TRAINED_ON: _trained_on(run)}
             (folder / FACTS).write_text(json.dumps(facts, ensure_ascii=False) + "\n", "utf-8")
         offered = recognise([file])
         offered = dataclasses.replace(offered, files=(*offered.files, ("definition", folder / FACTS)))
@@ -86,8 +90,12 @@ def of_run(run: Run) -> Iterator[tuple[Offered, OfRun]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told_by(run: Run, spec: InputSpec | None, shape: tuple[int | None, ...]) -> OfRun:
+def _told_by(run: Run | Pretrained, spec: InputSpec | None, shape: tuple[int | None, ...]) -> OfRun:
     record = run.record
+    if isinstance(run, Pretrained):
+        count, labels = record["examples"]["train"], "" if record["labels_used"] else " without labels"
+        summary = f"{record['title']} of {record['data']}: learned from {count:,} examples{labels}"
+        return OfRun(summary[:1].upper() + summary[1:], f"a pretraining of {record['created']}", None, spec)
     count = record["metrics"]["test"]["count"]
     if spec is None and record["input"]["decoded"] in ("gray", "RGB"):
         spec = chosen_input((shape[0], shape[1], shape[2] or 0), "none")  # as they were: 0..255
@@ -99,18 +107,7 @@ def _told_by(run: Run, spec: InputSpec | None, shape: tuple[int | None, ...]) ->
     )
 
 
-def _trained_on(run: Run) -> str | None:
+def _trained_on(run: RunFolder) -> str | None:
     """Returns the beginnings of the identities of what the run was trained on; None where it does not tell."""
     path = run.kept("split.npz")
     return None if path is None else packed_ids(NpzFile(path).array("train"))
-
-
-def _write_without_dates(source: Path, target: Path) -> None:
-    """Writes an archive of Keras anew without the times at which it was made: the same net is the same bytes."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "x") as new:
-        for member in old.infolist():
-            with old.open(member) as file, new.open(zipfile.ZipInfo(member.filename), "w", force_zip64=True) as sink:
-                if member.filename == _METADATA:
-                    sink.write(json.dumps({**json.load(file), "date_saved": _NO_DATE}).encode())
-                else:
-                    shutil.copyfileobj(file, sink, 1 << 20)

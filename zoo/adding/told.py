@@ -38,13 +38,13 @@ class OfRun:
     Attributes:
         summary: One line for people.
         origin: Where it came from.
-        labels: Name of the list of its classes.
+        labels: Name of the list of its classes; None: it has none.
         input: What its net wants to see; None: no pictures.
     """
 
     summary: str
     origin: str
-    labels: str
+    labels: str | None
     input: InputSpec | None
 
 
@@ -69,6 +69,9 @@ class Told:
     outputs: tuple[str, ...] = ()
     activation: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int | None]] | None = None
+    limit: float | None = None
+    handle: str | None = None  # the address of the module, where it is one of TF Hub
 
     @property
     def tells_preprocessing(self) -> bool:
@@ -81,8 +84,6 @@ class Told:
         return any(self.variables.values())
 
     @property
-    def tells_conversion(self) -> bool:
-        """Returns whether anything was said that only a conversion needs."""
-        return bool(
-            self.arch or self.signature or self.tensors or self.outputs or self.activation or self.chooses_variables
-        )
+    def tells_net(self) -> bool:
+        """Returns whether anything was said of which net the values of a file of weights are."""
+        return bool(self.arch or self.activation or self.chooses_variables)

@@ -145,6 +145,13 @@ def are_texts(examples: Any) -> bool:
     return tuple(examples.shape) == ()
 
 
+def are_pictures(examples: Any) -> bool:
+    """Returns whether examples are pictures: files of such, or arrays of bytes with a height, a width and channels."""
+    if examples.paths is not None:
+        return not are_texts(examples)
+    return len(examples.shape) == 3 and examples.read(np.arange(1))[0].dtype == np.uint8
+
+
 def excerpt(text: str, most: int = 280) -> str:
     r"""Returns the beginning of a text, on one line.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoo.progress import Progress
 
 _TABLES = (".csv", ".tsv")
+_LINES = ".txt"
 
 
 def open_data(
@@ -58,8 +59,8 @@ def open_data(
             labels, `a|b` in a table, or `y` of 0 and 1, [n, labels]. `regression`: numbers. None: classes, but several
             labels where a table has a `|` in any.
         unlabelled: Labels are not looked at, and need not be there: all examples are of one class without a name. A
-            folder is then taken with all pictures in it and below it, a table needs only `path`, an `.npz` file only
-            `x`.
+            folder is then taken with all pictures in it and below it, a table needs only `path` or `text`, an `.npz`
+            file only `x`; and a `.txt` file has a text a line.
         progress: Told of the files that are looked at.
 
     Raises:
@@ -178,7 +179,17 @@ def _listed(
     elif path.suffix.lower() in _TABLES and names_texts(path):
         from zoo.data.text import open_texts
 
-        return open_texts(name, path, group_by=group_by, task=options["task"], policy=policy)
+        return open_texts(name, path, group_by=group_by, task=options["task"], policy=policy, unlabelled=unlabelled)
+    elif path.suffix.lower() == _LINES and unlabelled:
+        from zoo.data.text import open_lines
+
+        _refuse_grouping(group_by, name)
+        return open_lines(name, path, policy)
+    elif path.suffix.lower() == _LINES:
+        raise DataError(
+            f"Expected labelled data; {path} has a text a line, and no labels. Make it a .csv with columns text,label; "
+            "or learn from it without labels: zoo pretrain auxiliary (Python: open_data(..., unlabelled=True))."
+        )
     elif path.suffix.lower() in _TABLES:
         listing = list_table(name, path, group_by=group_by, task=options["task"], unlabelled=unlabelled)
     else:

@@ -9,6 +9,7 @@ Parts that the data itself gives are obeyed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.duplicates import connected
-from zoo.data.examples import Examples, Ids, Rows
+from zoo.data.examples import Examples, Ids, Rows, SomeExamples
 from zoo.data.targets import strata
 from zoo.errors import DataError
 
@@ -102,6 +103,21 @@ def split_of(examples: Examples, seed: int = 0, train_per_class: int | None = No
         examples.ids, strata(examples.labels, examples.task), seed,
         train_per_class=train_per_class, parts=examples.parts, groups=examples.groups,
     )  # fmt: skip
+
+
+def used_examples(examples: Examples, split: Split) -> tuple[SomeExamples, Split]:
+    """Returns the examples that some part of a split uses, part by part, and the split of those.
+
+    >>> from zoo.data.examples import ArrayExamples
+    >>> examples = ArrayExamples(np.arange(8.0).reshape(4, 2), ["a", "b", "a", "b"])
+    >>> some, split = used_examples(examples, Split(np.array([3]), np.array([0]), np.array([1])))
+    >>> some.labels.tolist(), split.test.tolist()
+    ([1, 0, 1], [2])
+    """
+    parts = split.train, split.validation, split.test
+    ends = np.cumsum([0, *(len(part) for part in parts)])
+    ranges = [np.arange(begin, end) for begin, end in itertools.pairwise(ends)]
+    return SomeExamples(examples, np.concatenate(parts)), Split(*ranges)
 
 
 def hashed_places(ids: Ids, salt: str) -> NDArray[np.float64]:

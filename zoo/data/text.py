@@ -135,7 +135,13 @@ class _Places(Sequence[str]):
 
 
 def open_texts(
-    name: str, path: Path, *, group_by: str | None = None, task: Task | None = None, policy: BadFilePolicy | None = None
+    name: str,
+    path: Path,
+    *,
+    group_by: str | None = None,
+    task: Task | None = None,
+    policy: BadFilePolicy | None = None,
+    unlabelled: bool = False,
 ) -> TextExamples:
     """Returns the texts of a table, with their labels.
 
@@ -145,6 +151,7 @@ def open_texts(
         group_by: The column whose values name groups; an empty value: no group.
         task: What the labels are; None: several for each text where `|` stands in any of them, or else classes.
         policy: What the examples say of bad ones.
+        unlabelled: Whether labels are not looked at; there need be none.
 
     Raises:
         DataError: It is no such table, or not in UTF-8; the message names the line.
@@ -158,10 +165,10 @@ def open_texts(
     with _long_fields():
         rows = table_rows(path)
         _, header = next(rows, (1, []))
-        columns = columns_of(path, header, group_by, COLUMN)
+        columns = columns_of(path, header, group_by, COLUMN, unlabelled=unlabelled)
         classes: set[str] = set()
         for line, fields in rows:
-            values = row_values(path, line, fields, header, columns, classes, task, what=COLUMN)
+            values = row_values(path, line, fields, header, columns, classes, task, what=COLUMN, unlabelled=unlabelled)
             refuse_bytes(path, line, values[0])
             texts.append(values[0])
             labels.append(values[1])
@@ -177,6 +184,24 @@ def open_texts(
         np.array(parts, np.int8) if any(part >= 0 for part in parts) else None,
         groups if group_by is not None else None, policy,
     )  # fmt: skip
+
+
+def open_lines(name: str, path: Path, policy: BadFilePolicy | None = None) -> TextExamples:
+    """Returns the texts of a file with one a line, all of one class without a name.
+
+    Args:
+        name: What the user called it.
+        path: The file; lines with nothing but spaces are none.
+        policy: What the examples say of bad ones.
+
+    Raises:
+        DataError: It has no texts, cannot be read, or is not in UTF-8; the message names the line.
+    """
+    found = read_texts(path)
+    if not found:
+        raise DataError(f"{path} has no texts: it has no line with more than spaces.")
+    lines, texts = zip(*found, strict=True)
+    return TextExamples(name, path.name, texts, [""] * len(texts), "classification", lines, policy=policy)
 
 
 @contextmanager

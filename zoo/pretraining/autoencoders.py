@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled
 from zoo.data import Examples, Rows, Split
-from zoo.features import FeatureCache
+from zoo.features import FeatureCache, FeatureStats
 from zoo.pretraining.stack import AutoencoderSettings, Stack
 from zoo.pretraining.steps import (
     Checkpoints,
@@ -78,9 +78,10 @@ def pretrain_autoencoder(
     """
     inputs = inputs_of(examples, split, spec)
     stack = Stack(inputs, settings)
+    stats: list[FeatureStats] = []
     with some_cache(cache) as features:
         histories = [
-            _layer_trained(stack, number, inputs, features, checkpoints, progress)
+            _layer_trained(stack, number, inputs, features, stats, checkpoints, progress)
             for number in range(1, len(stack.blocks) + 1)
         ]
     if settings.finetune and len(stack.blocks) > 1:
@@ -90,7 +91,7 @@ def pretrain_autoencoder(
     if settings.finetune and len(stack.blocks) > 1:
         figures[f"stack_{_SCORE}"] = figures.pop(f"layer{len(histories)}_{_SCORE}")
     figures |= _measured(stack, telling, inputs)
-    return Learned(model, joined(histories), figures, _pictures(stack, model, inputs))
+    return Learned(model, joined(histories), figures, _pictures(stack, model, inputs), tuple(stats))
 
 
 def _layer_trained(
@@ -98,13 +99,15 @@ def _layer_trained(
     number: int,
     inputs: Inputs,
     cache: FeatureCache,
+    stats: list[FeatureStats],
     checkpoints: Checkpoints | None,
     progress: Progress | None,
 ) -> History:
-    """Trains a layer on what those below it put out."""
+    """Trains a layer on what those below it put out; what it took to get that is added to `stats`."""
     x = None
     if number > 1:
         x = cache.features(stack.trunk(number - 1), inputs.examples, progress=progress)
+        stats.append(x.stats)
     return _fitted(stack.training_model(number), f"layer{number}", stack, inputs, x, checkpoints, progress)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Examples, Split
+from zoo.data.examples import are_texts
 from zoo.errors import UsageError
 from zoo.features import FeatureCache
 from zoo.pretraining.losses import VersionsObjective
@@ -22,6 +23,7 @@ from zoo.pretraining.networks import Network, Shape, refuse_layers
 from zoo.pretraining.steps import Checkpoints, Inputs, Learned, checkpoint_of, filter_pictures, inputs_of
 from zoo.pretraining.versions import (
     Exchanged,
+    Replaced,
     Rotated,
     Shuffled,
     Versions,
@@ -29,11 +31,13 @@ from zoo.pretraining.versions import (
     refuse_patches,
     refuse_rotation,
 )
+from zoo.pretraining.word_network import WordNetwork
+from zoo.pretraining.words import Words, words_of
 from zoo.progress import Progress
 from zoo.registry import InputSpec
 from zoo.training import FitSettings, fit
 
-AuxiliaryTask = Literal["rotated", "shuffled", "exchanged"]
+AuxiliaryTask = Literal["rotated", "shuffled", "exchanged", "replaced"]
 AuxiliaryLoss = Literal["classification", "margin"]
 AUXILIARY_TASKS: tuple[AuxiliaryTask, ...] = get_args(AuxiliaryTask)
 AUXILIARY_LOSSES: tuple[AuxiliaryLoss, ...] = get_args(AuxiliaryLoss)
@@ -46,17 +50,19 @@ class AuxiliarySettings:
     """What is done to examples, and how a net learns to see it.
 
     Attributes:
-        units: Widths of dense layers, from below.
-        conv: Filters of 3x3 convolutions, each followed by max pooling; they lie below the dense layers.
+        units: Widths of dense layers, from below; of texts the first is that of a word, below all else.
+        conv: Filters of 3x3 convolutions, each followed by max pooling, below the dense layers; of texts filters over
+            three words, and the mean over all words follows.
         activation: Of the layers.
         task: What is done: pictures `rotated` by 90, 180 and 270 degrees; their patches `shuffled`; values of rows
-            `exchanged` with other examples. None: `rotated` for square pictures, `shuffled` for others, `exchanged`
-            for rows.
+            `exchanged` with other examples; words of texts `replaced` by others. None: `rotated` for square pictures,
+            `shuffled` for others, `exchanged` for rows, `replaced` for texts.
         loss: `classification`: the net says which of these an example is (of four rotations, or good or bad);
             `margin`: it gives scores, and that of the good example is to be above that of each bad one.
         margin: By how much, of `margin`.
         patches: How many in a row, and in a column, are shuffled.
-        share: Of the columns that have values exchanged, above 0 to 1.
+        share: Of the columns that have values exchanged, or of the words that are replaced, above 0 to 1.
+        vocabulary: How many words texts have at most, the most frequent; all others are one more.
         fit: How it is trained.
 
     Raises:
@@ -71,6 +77,7 @@ class AuxiliarySettings:
     margin: float = 1.0
     patches: int = 2
     share: float = 0.3
+    vocabulary: int = 10_000
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
@@ -85,13 +92,17 @@ class AuxiliarySettings:
             raise UsageError(f"Expected at least 2 patches in a row; got {self.patches}.")
         if not 0 < self.share <= 1:
             raise UsageError(f"Expected a share of columns above 0, at most 1; got share={self.share}.")
+        if self.vocabulary < 1:
+            raise UsageError(f"Expected a vocabulary of at least 1 word; got {self.vocabulary}.")
 
     def versions(self, shape: Shape) -> Versions:
-        """Returns what makes the versions of examples of a shape.
+        """Returns what makes the versions of pictures or rows of a shape.
 
         Raises:
             UsageError: The task does not suit them.
         """
+        if self.task == "replaced":
+            raise UsageError(f"Replaced words want texts; the examples have shape {list(shape)}. Leave the task away.")
         is_square = len(shape) == 3 and shape[0] == shape[1]
         task = self.task or ("exchanged" if len(shape) == 1 else "rotated" if is_square else "shuffled")
         if task == "rotated":
@@ -102,6 +113,18 @@ class AuxiliarySettings:
             return Shuffled(self.patches, self.fit.seed)
         refuse_exchange(shape)
         return Exchanged(self.share, self.fit.seed)
+
+    def versions_of(self, inputs: Inputs) -> Versions:
+        """Returns what makes the versions of examples.
+
+        Raises:
+            UsageError: The task does not suit them.
+        """
+        if not isinstance(inputs, Words):
+            return self.versions(inputs.shape)
+        if self.task not in (None, "replaced"):
+            raise UsageError(f"Texts have their words replaced; they cannot be {self.task}. Leave the task away.")
+        return Replaced(inputs.counts, self.share, self.fit.seed)
 
 
 def pretrain_auxiliary(
@@ -117,7 +140,7 @@ def pretrain_auxiliary(
     """Returns a net that tells good examples from corrupted ones: each layer a unit, and the task's own the last.
 
     That gives the probability of each version, the good one first; or a score. Rows of numbers that are not all within
-    0..1 are standardized first, inside the model.
+    0..1 are standardized first, inside the model. Texts become numbers of words inside it, too.
 
     Args:
         examples: Labelled or not; labels are not looked at.
@@ -143,15 +166,12 @@ def pretrain_auxiliary(
     >>> [unit.name for unit in split_units(learned.model)], learned.model.output_shape
     (['layer1', 'layer2', 'task'], (None, 4))
     """
-    inputs = inputs_of(examples, split, spec)
-    versions = settings.versions(inputs.shape)
+    is_text = are_texts(examples)
+    inputs = words_of(examples, split, settings.vocabulary) if is_text else inputs_of(examples, split, spec)
+    versions = settings.versions_of(inputs)
     ranks = settings.loss == "margin"
-    network = Network(
-        inputs, settings.units, settings.conv, settings.activation,
-        outputs=1 if ranks else versions.count, name="task",
-        last=[] if ranks else [keras.layers.Softmax(name="task_probabilities")], seed=settings.fit.seed,
-    )  # fmt: skip
-    source = keras.Input(inputs.shape)
+    network = _network(inputs, settings, outputs=1 if ranks else versions.count)
+    source = keras.Input(inputs.shape, dtype=inputs.x.dtype.name)
     history = fit(
         keras.Model(source, network.of_each(versions(source))),
         inputs.part(inputs.train), inputs.part(inputs.validation), settings.fit, progress,
@@ -163,13 +183,25 @@ def pretrain_auxiliary(
         "chance": 0.5 if ranks else 1 / versions.count,
         "loss": best.loss if best.val_loss is None else best.val_loss,
     }
+    if isinstance(inputs, Words):
+        figures["vocabulary"] = float(len(inputs.counts) - 2)
     return Learned(network.model, history, figures, _pictures(network, versions, inputs))
 
 
-def _pictures(network: Network, versions: Versions, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-    """Returns some examples, one corrupted version of each, and the lowest filters; nothing where they are rows."""
+def _network(inputs: Inputs, settings: AuxiliarySettings, outputs: int) -> Network | WordNetwork:
+    """Returns the net that is trained; of several outputs the model for single examples has the probabilities."""
+    widths = settings.units, settings.conv, settings.activation
+    options: dict[str, Any] = {
+        "outputs": outputs, "name": "task", "seed": settings.fit.seed,
+        "last": [keras.layers.Softmax(name="task_probabilities")] if outputs > 1 else [],
+    }  # fmt: skip
+    return WordNetwork(inputs, *widths, **options) if isinstance(inputs, Words) else Network(inputs, *widths, **options)
+
+
+def _pictures(network: Network | WordNetwork, versions: Versions, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Returns some examples, a corrupted version of each, and the lowest filters; nothing of what are no pictures."""
     found: dict[str, NDArray[np.float32]] = {}
-    filters = filter_pictures(network.kernel, inputs.shape)
+    filters = None if isinstance(network, WordNetwork) else filter_pictures(network.kernel, inputs.shape)
     if filters is not None:
         found["filters"] = filters
     if len(inputs.shape) == 3 and inputs.shape[2] in (1, 3):

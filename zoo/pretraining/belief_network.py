@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zoo.compiled import compiled
 from zoo.data import Examples, Rows, Split
 from zoo.errors import UsageError
-from zoo.features import FeatureCache
+from zoo.features import FeatureCache, FeatureStats
 from zoo.pretraining.contrastive_divergence import RBMSettings
 from zoo.pretraining.rbm import RBM, VisibleKind, new_rbm
 from zoo.pretraining.rbm_training import Seen, final_figures, train_rbm
@@ -93,11 +93,13 @@ def pretrain_rbm(
     network = BeliefNetwork(inputs, settings)
     histories: list[History] = []
     figures: dict[str, float] = {}
+    stats: list[FeatureStats] = []
     with some_cache(cache) as features:
         for number in range(1, len(settings.units) + 1):
             x: Any = inputs.x
             if number > 1:
                 x = features.features(network.trunk(), inputs.examples, progress=progress)
+                stats.append(x.stats)
             first, seen = network.next_machine(x)
             checkpoint = checkpoint_of(checkpoints, f"layer{number}")
             machine, history = train_rbm(first, seen, settings, progress, layer=number, checkpoint=checkpoint)
@@ -107,7 +109,7 @@ def pretrain_rbm(
             figures |= {f"layer{number}_{name}": value for name, value in told.items()}
     model = network.model()
     figures["squared_error"] = _squared_error(model, inputs)
-    return Learned(model, joined(histories), figures, _pictures(network, model))
+    return Learned(model, joined(histories), figures, _pictures(network, model), tuple(stats))
 
 
 class BeliefNetwork:
@@ -161,7 +163,7 @@ class BeliefNetwork:
         dense = list(layers)
         if len(self.inputs.shape) > 1:
             layers.append(keras.layers.Reshape(self.inputs.shape, name="decoder_shape"))
-        decoder = keras.Sequential(layers, name="decoder")
+        decoder = keras.Sequential([keras.Input(code.shape[1:], name="codes"), *layers], name="decoder")
         model = keras.Model(source, decoder(code), name="belief_network")
         for layer, given in zip(dense, weights, strict=True):
             layer.set_weights(given)

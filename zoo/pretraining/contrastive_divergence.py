@@ -47,7 +47,7 @@ class RBMSettings:
         UsageError: A value that cannot be.
     """
 
-    units: tuple[int, ...]
+    units: tuple[int, ...] = ()
     visible: VisibleKind | None = None
     steps: int = 1
     persistent: bool = False

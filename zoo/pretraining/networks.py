@@ -81,7 +81,8 @@ class Network:
         top = keras.layers.Dense(outputs, kernel_initializer=initial(seed, name), name=f"{name}_outputs")
         self._top = [*pooling, top, *after]
         source = keras.Input(inputs.shape, name="examples")
-        whole = keras.Sequential([*self._top, *last], name=name)(_through(self._lower, source))
+        code = _through(self._lower, source)
+        whole = keras.Sequential([keras.Input(code.shape[1:], name="codes"), *self._top, *last], name=name)(code)
         self.model = keras.Model(source, whole, name="pretrained")
 
     @property

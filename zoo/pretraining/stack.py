@@ -142,7 +142,7 @@ class Stack:
         """
         source, tensors = self._encoded(self.blocks)
         layers = [layer for block in self.blocks[::-1] for layer in block.plain_decoder()]
-        decoder = keras.Sequential(layers, name="decoder")
+        decoder = keras.Sequential([keras.Input(tensors[-1].shape[1:], name="codes"), *layers], name="decoder")
         restored = decoder(tensors[-1])
         for block in self.blocks:
             decoder.get_layer(f"decoder{block.spec.number}").set_weights(block.decoder_weights())

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data import Examples, Rows, SomeExamples, Split
+from zoo.data.examples import are_texts
 from zoo.data.reading import Reader
-from zoo.errors import DataError
-from zoo.features import FeatureCache
+from zoo.errors import DataError, UsageError
+from zoo.features import FeatureCache, FeatureStats
 from zoo.registry import InputSpec
 from zoo.training import Checkpoint, History, Objective, Part
 
@@ -42,12 +43,14 @@ class Learned:
         history: Of all its phases.
         figures: What was measured, by name.
         pictures: For people, by name: float32 [n, height, width, 1 or 3], 0..1.
+        features: What it took to get those of the frozen layers, for each layer that was trained on such.
     """
 
     model: keras.Model
     history: History
     figures: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    features: tuple[FeatureStats, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,14 @@ class Inputs:
     Attributes:
         examples: These examples, decoded as suits `spec`.
         spec: How they become numbers; None: they are rows of numbers already.
-        x: The numbers, computed when they are asked for.
+        x: The numbers, computed when they are asked for; or those of words, which are there.
         train: Rows of `examples` to train on.
         validation: Rows that say when to stop.
     """
 
     examples: Examples
     spec: InputSpec | None
-    x: Reader
+    x: Reader | NDArray[np.int32]
     train: Rows
     validation: Rows
 
@@ -109,6 +112,17 @@ class Inputs:
         return found
 
 
+def learned_from(examples: Examples, split: Split) -> SomeExamples:
+    """Returns the examples of training, then those of validation, and no others.
+
+    Raises:
+        DataError: There is nothing to train on.
+    """
+    if not len(split.train):
+        raise DataError(f"Expected training examples; data {examples.name!r} has none.")
+    return SomeExamples(examples, np.concatenate([split.train, split.validation]))
+
+
 def inputs_of(examples: Examples, split: Split, spec: InputSpec | None) -> Inputs:
     """Returns the examples of a split, without those of its test part, as numbers.
 
@@ -118,16 +132,20 @@ def inputs_of(examples: Examples, split: Split, spec: InputSpec | None) -> Input
         spec: What they become; None: rows of numbers stay as they are.
 
     Raises:
+        UsageError: They are texts.
         DataError: There is nothing to train on, or the examples would have several shapes.
     """
-    if not len(split.train):
-        raise DataError(f"Expected training examples; data {examples.name!r} has none.")
-    chosen = SomeExamples(examples, np.concatenate([split.train, split.validation])).seen_by(spec)
+    if are_texts(examples):
+        raise UsageError(
+            f"Expected pictures or rows, for this method takes numbers; data {examples.name!r} has texts. For texts: "
+            "auxiliary, as in zoo pretrain auxiliary --units 50 (Python: zoo.pretrain('auxiliary', ..., units=50))."
+        )
+    chosen = learned_from(examples, split).seen_by(spec)
     x = Reader(chosen, spec)
     if None in x.shape:
         raise DataError(
             f"Expected examples of one shape; those of {examples.name!r} have {list(x.shape[1:])}. Give the pictures "
-            "one size: --size 64 (Python: preprocessing=zoo.InputSpec((64, 64, 3), scale=1/255))."
+            "one size: --size 64x64 (Python: size=(64, 64))."
         )
     rows = np.arange(len(chosen))
     return Inputs(chosen, spec, x, rows[: len(split.train)], rows[len(split.train) :])

@@ -4,7 +4,10 @@ Sources: rotation: Gidaris, Singh and Komodakis, "Unsupervised Representation Le
 ICLR 2018; shuffled patches: Noroozi and Favaro, "Unsupervised Learning of Visual Representations by Solving Jigsaw
 Puzzles", ECCV 2016 (here the net need not say in which order they are); exchanged values: Shi and Horvath,
 "Unsupervised Learning with Random Forest Predictors", Journal of Computational and Graphical Statistics 15, 2006, and
-Bahri, Jiang, Tay and Metzler, "SCARF: Self-Supervised Contrastive Learning using Random Feature Corruption", ICLR 2022.
+Bahri, Jiang, Tay and Metzler, "SCARF: Self-Supervised Contrastive Learning using Random Feature Corruption", ICLR 2022;
+replaced words: Collobert and Weston, "A Unified Architecture for Natural Language Processing", ICML 2008, and with
+Bottou et al., "Natural Language Processing (Almost) from Scratch", JMLR 12, 2011 (there it is the middle word of a
+window, and all words are as likely; here it is words of a whole text, each as likely as it occurs).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.errors import UsageError
@@ -45,9 +49,9 @@ class Versions(keras.layers.Layer):  # type: ignore[misc]
         """Returns each further version of examples `x` [n, ...]."""
         raise NotImplementedError
 
-    def uniform(self, shape: Any, number: int, *, training: bool) -> Any:
+    def uniform(self, shape: Any, number: int, *, training: bool, dtype: str = "float32") -> Any:
         """Returns random numbers from 0 to below 1; those of another `number` are others."""
-        return keras.random.uniform(shape, seed=self._generator if training else self._seed + number)
+        return keras.random.uniform(shape, dtype=dtype, seed=self._generator if training else self._seed + number)
 
 
 class Rotated(Versions):
@@ -120,6 +124,45 @@ class Exchanged(Versions):
         rows = (tf.range(shape[0])[:, None] + 1 + tf.cast(further, tf.int32)) % shape[0]
         others = tf.gather(tf.reshape(x, (-1,)), rows * columns + tf.range(columns))
         return [tf.where(chosen, others, x)]
+
+
+class Replaced(Versions):
+    """Texts as numbers of words, and the same with some words replaced by others.
+
+    What is put there is as frequent as it is in texts, but independent of the other words. A 0 is no word and stays.
+
+    Args:
+        counts: How often each number occurs, that of 0 not counted: two of them at least.
+        share: Of the words (above 0 to 1) of each text that are replaced; one at least is, where there is one.
+        seed: As of `Versions`.
+
+    >>> Replaced((0, 0, 5, 5), 1.0)(tf.constant([[2, 3, 0]]))[0].numpy().tolist()
+    [[2, 3, 0], [3, 2, 0]]
+    """
+
+    def __init__(self, counts: tuple[int, ...], share: float = 0.3, seed: int = 0) -> None:
+        super().__init__(seed)
+        self._share = share
+        self._counts = np.array([0, *counts[1:]], np.int64)
+
+    def others(self, x: Any, *, training: bool) -> list[Any]:
+        """Returns texts `x` [n, words] (integers) with words replaced."""
+        words = x > 0
+        most = np.array([0, *(max(1, round(self._share * count)) for count in range(1, x.shape[1] + 1))], np.int32)
+        wanted = tf.gather(most, tf.reduce_sum(tf.cast(words, tf.int32), axis=1, keepdims=True))
+        places = tf.where(words, self.uniform(tf.shape(x), 0, training=training), 1.0)  # what is no word comes last
+        chosen = tf.argsort(tf.argsort(places, axis=1, stable=True), axis=1) < wanted
+        return [tf.where(chosen, tf.cast(self._drawn(x, training=training), x.dtype), x)]
+
+    def _drawn(self, x: Any, *, training: bool) -> Any:
+        """Returns a word for each place, by how often words occur, and another than the one that is there."""
+        ends = np.cumsum(self._counts)
+        count, end = tf.gather(self._counts, x), tf.gather(ends, x)
+        # All occurrences in a row, without those of the word that is there: one of the others, whole numbers all.
+        left = tf.cast(ends[-1] - count, tf.float64)
+        drawn = tf.cast(self.uniform(tf.shape(x), 1, training=training, dtype="float64") * left, tf.int64)
+        drawn += tf.where(drawn >= end - count, count, 0)
+        return tf.reshape(tf.searchsorted(ends, tf.reshape(drawn, (-1,)), side="right"), tf.shape(x))
 
 
 def refuse_rotation(shape: tuple[int, ...]) -> None:

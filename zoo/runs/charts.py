@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
+SHARES = ("accuracy", "example_f1", "ranking")
+"""Figures that are shares of 0 to 1."""
+
+_ERRORS = ("loss", "mae", "squared_error")
 _COLUMNS = 250  # a line has at most two points in each, so that thousands of epochs stay a small page
 _LEAST_LOSS = 1e-6
 _WIDEST = 26.0  # pixels, of the fullest bin of probabilities
@@ -217,7 +221,7 @@ def _panel(figure: str, nets: dict[str, History], *, over_steps: bool) -> Panel:
     xs = [x for curve in curves.values() for x, _ in curve] or [1.0]
     ys = [y for curve in curves.values() for _, y in curve] or [1.0]
     x_axis = _x_axis(min(xs), max(xs), over_steps)
-    y_axis = _loss_axis(ys) if figure in ("loss", "mae") else Axis(math.floor(10 * min(*ys, 0.9)) / 10, 1.0)
+    y_axis = _y_axis(figure, ys)
     lines = [
         Line(net, part, tuple(_thinned((x_axis.at(x), y_axis.at(y)) for x, y in curve)))
         for (net, part), curve in curves.items()
@@ -266,6 +270,13 @@ def _range(values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 0.05 * (abs(high) or 1.0)
     return Axis(low - room, high + room)
+
+
+def _y_axis(figure: str, values: Sequence[float]) -> Axis:
+    """Returns the range of a figure: of shares up to 1, of errors down to 0 or logarithmic."""
+    if figure in _ERRORS:
+        return _loss_axis(values)
+    return Axis(math.floor(10 * min(*values, 0.9)) / 10, 1.0) if figure in SHARES else _range(values)
 
 
 def _loss_axis(values: Sequence[float]) -> Axis:

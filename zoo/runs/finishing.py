@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import hashlib
-import io
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +16,15 @@ from zoo.data.examples import are_texts
 from zoo.features import Features, FeatureStats
 from zoo.files import write_bytes
 from zoo.runs.card import render_card
-from zoo.runs.job import PARTS, Job
+from zoo.runs.facts import as_npz, library_versions, made_now, split_digests, split_ids, training_record
+from zoo.runs.job import Job
 from zoo.runs.judging import Verdict, predictions_table
 from zoo.runs.record import SCHEMA, file_digests, write_csv, write_json
 from zoo.runs.report import Mistake, Report, render_report
 from zoo.runs.shown import shown_examples
 from zoo.runs.trained import Scratch, Trained, records
 from zoo.surgery import Surgery
-from zoo.training import FitSettings, History, evaluate
+from zoo.training import evaluate
 
 _SAMPLES = 4
 
@@ -64,8 +60,8 @@ def write_run(folder: Path, job: Job, outcome: Outcome) -> None:
     write_csv(folder / "test_predictions.csv", *predictions_table(job, outputs))
     lines = (json.dumps(dataclasses.asdict(each)) + "\n" for each in job.bad)
     write_bytes(folder / "bad_files.jsonl", "".join(lines).encode())
-    write_bytes(folder / "samples.npz", _arrays(_samples(job)))
-    write_bytes(folder / "split.npz", _arrays({name: job.examples.ids[getattr(job.split, name)] for name in PARTS}))
+    write_bytes(folder / "samples.npz", as_npz(_samples(job)))
+    write_bytes(folder / "split.npz", as_npz(split_ids(job.examples, job.split)))
     record = _record(job, outcome)
     write_bytes(folder / "README.md", render_card(record).encode())
     record["files"] = file_digests(folder, sorted(path.name for path in folder.iterdir() if path.is_file()))
@@ -90,12 +86,6 @@ def _shown(job: Job, outputs: NDArray[np.float32]) -> tuple[list[Mistake], list[
     )  # fmt: skip
 
 
-def _arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
-
-
 def _samples(job: Job) -> dict[str, NDArray[Any]]:
     """Returns a few test examples as the model takes them: what other formats of it are compared on."""
     examples = job.examples.read(job.split.test[:_SAMPLES])
@@ -108,7 +98,7 @@ def _record(job: Job, outcome: Outcome) -> dict[str, Any]:
     best, score = trained.history.best, trained.history.score_name
     return {
         "schema": SCHEMA,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": made_now(),
         "model": job.origin.name,
         "data": job.examples.name,
         "task": job.examples.task,
@@ -123,10 +113,10 @@ def _record(job: Job, outcome: Outcome) -> dict[str, Any]:
         "examples": job.counts(),
         "bad_files": len(job.bad),
         "warnings": [*job.warnings, *verdict.test.warnings],
-        "split": {"seed": job.settings.seed, "digests": split_digests(job)},
+        "split": {"seed": job.settings.seed, "digests": split_digests(job.examples, job.split)},
         "search": outcome.search,
         "features": _feature_record(trained),
-        "training": _training_record(job.settings.fit, trained.history),
+        "training": training_record(job.settings.fit, trained.history),
         "phases": list(records(trained)),
         "metrics": {
             # A mean over the epoch, while the weights changed.
@@ -139,10 +129,7 @@ def _record(job: Job, outcome: Outcome) -> dict[str, Any]:
         "parity": {"largest_difference": outcome.parity[0], "examples": outcome.parity[1]},
         "scratch": _scratch_record(job, outcome),
         "timings": dict(outcome.timings),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("zoo-transfer", "keras", "tensorflow", "numpy")},
-        },
+        "versions": library_versions(),
     }
 
 
@@ -184,27 +171,6 @@ def _unit_records(surgery: Surgery) -> list[dict[str, Any]]:
     ]
 
 
-def split_digests(job: Job) -> dict[str, str]:
-    """Returns a sha256 for each part: of its examples' identities, sorted."""
-    digests = {}
-    for name in PARTS:
-        ids = sorted(row.tobytes() for row in job.examples.ids[getattr(job.split, name)])
-        digests[name] = f"sha256:{hashlib.sha256(b''.join(ids)).hexdigest()}"
-    return digests
-
-
-def _training_record(settings: FitSettings, history: History) -> dict[str, Any]:
-    return {
-        **dataclasses.asdict(settings),
-        "most_epochs": settings.epochs,
-        "epochs": len(history.epochs),
-        "best_epoch": history.best_epoch,
-        "steps": history.steps,
-        "seconds": history.seconds,
-        "stopped": history.stopped,
-    }
-
-
 def _scratch_record(job: Job, outcome: Outcome) -> dict[str, Any] | None:
     """Returns the rival's figures, and how many test examples only one of the two got right."""
     rival, outputs = outcome.scratch, outcome.verdict.scratch
@@ -212,7 +178,7 @@ def _scratch_record(job: Job, outcome: Outcome) -> dict[str, Any] | None:
         return None
     labels, task = job.examples.labels[job.split.test], job.examples.task
     test = evaluate(outputs, labels, task, classes=job.examples.classes)
-    record = {"metrics": {"test": test.to_json()}, "training": _training_record(rival.settings, rival.history)}
+    record = {"metrics": {"test": test.to_json()}, "training": training_record(rival.settings, rival.history)}
     if task == "classification":
         right, theirs = (each.argmax(axis=1) == labels for each in (outcome.verdict.outputs, outputs))
         record["right_in_one_only"] = {"reused": int((right & ~theirs).sum()), "scratch": int((theirs & ~right).sum())}

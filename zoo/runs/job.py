@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.features import Features
 from zoo.garbage import without_collection
 from zoo.registry import InputSpec
+from zoo.runs.facts import counts
 from zoo.surgery import Depth, Head, Pool, Surgery, Units
 from zoo.training import FitSettings, Objective, Part, Unfreeze
 from zoo.training.objectives import target_scale
@@ -20,8 +21,6 @@ from zoo.training.standardizing import Standard
 
 if TYPE_CHECKING:
     import keras
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -160,4 +159,4 @@ class Job:
 
     def counts(self) -> dict[str, int]:
         """Returns the number of examples in each part."""
-        return {name: len(getattr(self.split, name)) for name in PARTS}
+        return counts(self.split)

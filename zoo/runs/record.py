@@ -5,27 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from zoo.errors import IntegrityError, NotFoundError, nearest_names
+from zoo.errors import IntegrityError, NotFoundError, UsageError, nearest_names
 from zoo.files import sha256_of, write_bytes
 
 SCHEMA = 1
-_NEEDED = (
-    "model",
-    "data",
-    "reuse",
-    "freeze",
-    "metrics",
-    "examples",
-    "features",
-    "training",
-    "files",
-    "input",
-    "created",
-)
+Kind = Literal["transfer", "pretraining"]
+
+_COMMON = ("model", "data", "examples", "features", "training", "files", "input", "created")
+_NEEDED: dict[Kind, tuple[str, ...]] = {
+    "transfer": (*_COMMON, "reuse", "freeze", "metrics"),
+    "pretraining": (*_COMMON, "method", "units", "figures"),
+}
+_INSTEAD: dict[Kind, str] = {
+    "transfer": "a transfer (Python: zoo.open_run)",
+    "pretraining": "a pretraining (Python: zoo.open_pretraining), whose model is reused by its name: zoo transfer NAME",
+}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -63,12 +61,22 @@ def file_digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: f"sha256:{sha256_of(folder / name)}" for name in names}
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def kind_of(record: Mapping[str, Any]) -> Kind:
+    """Returns what left a run's folder behind."""
+    return "pretraining" if record.get("kind") == "pretraining" else "transfer"
+
+
+def read_record(path: Path, kind: Kind | None = "transfer") -> dict[str, Any]:
     """Returns the parsed `run.json` of the run at `path`.
+
+    Args:
+        path: The run's folder.
+        kind: What must have left it behind; None: either.
 
     Raises:
         NotFoundError: There is no run; the message offers those that are near.
         IntegrityError: Its `run.json` is damaged, or of a newer version.
+        UsageError: Something else left it behind.
     """
     file = path / "run.json"
     if not file.is_file():
@@ -81,7 +89,10 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else record
         raise IntegrityError(f"{file} has schema {found!r}; this version of zoo reads schema {SCHEMA}.")
-    missing = [key for key in _NEEDED if key not in record]
+    found = kind_of(record)
+    if kind not in (None, found):
+        raise UsageError(f"Expected the folder of a {kind}; {path} is that of {_INSTEAD[found]}.")
+    missing = [key for key in _NEEDED[found] if key not in record]
     if missing:
         raise IntegrityError(f"{file} lacks {', '.join(missing)}; the run must be made again.")
     return record

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IntegrityError, ZooError
-from zoo.files import sha256_of
 from zoo.progress import Progress
-from zoo.runs.record import read_record, run_paths
+from zoo.runs.folder import RunFolder, readable_runs, run_folder
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
     from zoo.exporting import Exported
@@ -51,15 +49,15 @@ class Prediction:
     top: tuple[tuple[str, float], ...] = ()
 
 
-class Run:
+class Run(RunFolder):
     """A finished transfer, read from its folder; only `predict`, `export` and `load` need TensorFlow.
 
     Args:
         path: The run's folder.
 
+    Its model takes decoded pictures 0..255 (or rows, or texts), and puts out probabilities of classes, or values.
+
     Attributes:
-        path: The same.
-        record: All of `run.json`.
         classes: Names of the classes, in the order of the model's outputs.
 
     Raises:
@@ -68,8 +66,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.record = read_record(self.path)
+        super().__init__(path, "transfer")
         self.classes: tuple[str, ...] = _read_labels(self.path / "labels.json")
 
     def __repr__(self) -> str:
@@ -94,19 +91,6 @@ class Run:
     def accuracy(self) -> float:
         """Share (0..1) of the test examples that the run's model gets right; NaN where the task has no such thing."""
         return float(self.record["metrics"]["test"].get("accuracy", math.nan))
-
-    @property
-    def report(self) -> Path:
-        """The page that shows the run to people."""
-        return self.path / "report.html"
-
-    def load(self) -> keras.Model:
-        """Returns the run's model: decoded pictures 0..255 (or rows) in, class probabilities out.
-
-        Raises:
-            IntegrityError: `model.keras` is not the file that the run wrote.
-        """
-        return self._model
 
     def export(self, target: str | os.PathLike[str], **options: Any) -> Exported:
         """Writes the run's model, its preprocessing and its labels inside, in the format that the suffix says.
@@ -216,32 +200,6 @@ class Run:
 
         return Predictor(self._model, self.record, str(self.path))
 
-    @cached_property
-    def _model(self) -> keras.Model:
-        from zoo.loading import load_model
-
-        path = self.kept("model.keras")
-        if path is None:
-            raise IntegrityError(f"{self.path / 'run.json'} tells of no model.keras; the run must be made again.")
-        return load_model(path)
-
-    def kept(self, name: str) -> Path | None:
-        """Returns the path of a file that the run wrote; None where it wrote none of that name.
-
-        Raises:
-            IntegrityError: It is gone, or no longer what the run wrote.
-        """
-        expected, path = self.record["files"].get(name), self.path / name
-        if expected is None:
-            return None
-        if not path.is_file():
-            raise IntegrityError(f"{path} is missing; the run must be made again.")
-        if (found := f"sha256:{sha256_of(path)}") != expected:
-            raise IntegrityError(
-                f"{path} is not the file that the run wrote: expected {expected}, found {found}. Make the run again."
-            )
-        return path
-
 
 def _warn(error: ZooError) -> None:
     logging.getLogger("zoo").warning("Passed over: %s", error)
@@ -263,17 +221,9 @@ def open_run(path: str | Path) -> Run:
     Raises:
         NotFoundError: There is no run.
     """
-    path = Path(path)
-    beside = Path("runs") / path
-    return Run(beside if not (path / "run.json").exists() and (beside / "run.json").exists() else path)
+    return Run(run_folder(path))
 
 
 def list_runs(folder: str | Path = "runs") -> list[Run]:
-    """Returns the runs in `folder`, the newest first; those that cannot be read are left out with a warning."""
-    runs = []
-    for path in run_paths(Path(folder)):
-        try:
-            runs.append(Run(path))
-        except IntegrityError as error:
-            logging.getLogger("zoo").warning("%s", error)
-    return runs
+    """Returns the transfers in `folder`, the newest first; those that cannot be read are left out with a warning."""
+    return readable_runs(Path(folder), "transfer", Run)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from zoo.data.preprocessing import preprocess
 from zoo.errors import CutError, IntegrityError
-from zoo.files import disk_errors
+from zoo.files import disk_errors, temporary_name
 from zoo.garbage import without_collection
 from zoo.runs.job import Job
 from zoo.surgery import Surgery, put_before, sublayers
@@ -20,6 +23,9 @@ from zoo.training import Part, predict
 _PARITY_EXAMPLES = 4
 _PARITY_SIZES = 3  # of pictures that differ in size: each is computed alone
 _PARITY_LIMIT = 1e-3
+_METADATA, _CONFIG = "metadata.json", "config.json"
+_SHARED = "shared_object_id"
+_NO_DATE = "1980-01-01@00:00:00"  # instead of when the file was written, which tells nothing of the model
 
 
 def save_model(job: Job, path: Path, x: Any, precision: str) -> tuple[float, int]:
@@ -43,6 +49,42 @@ def save_model(job: Job, path: Path, x: Any, precision: str) -> tuple[float, int
             "keras.models.load_model gives back your model."
         )
     return parity, count
+
+
+def save_alike(model: keras.Model, path: Path) -> None:
+    """Writes a Keras 3 archive without what is of this process, times and addresses: the same net is the same bytes."""
+    saved = temporary_name(path).with_suffix(".keras")
+    try:
+        model.save(saved)
+        with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "x") as new:
+            for member in old.infolist():
+                with (
+                    old.open(member) as file,
+                    new.open(zipfile.ZipInfo(member.filename), "w", force_zip64=True) as sink,
+                ):
+                    if member.filename == _METADATA:
+                        sink.write(json.dumps({**json.load(file), "date_saved": _NO_DATE}).encode())
+                    elif member.filename == _CONFIG:
+                        sink.write(json.dumps(_renumbered(json.load(file), {})).encode())
+                    else:
+                        shutil.copyfileobj(file, sink, 1 << 20)
+    finally:
+        saved.unlink(missing_ok=True)
+
+
+def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
+    """Returns a configuration in which objects that several layers share are known by numbers from 0.
+
+    Keras has their addresses there. Nothing but whether two are equal counts.
+    """
+    if isinstance(config, list):
+        return [_renumbered(each, numbers) for each in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: numbers.setdefault(value, len(numbers)) if key == _SHARED else _renumbered(value, numbers)
+        for key, value in config.items()
+    }
 
 
 def _deployable(job: Job) -> keras.Model:

@@ -1,4 +1,4 @@
-"""A run that is not finished: the folder `NAME.unfinished`, from which a killed transfer is continued.
+"""A run that is not finished: the folder `NAME.unfinished`, from which what was killed is continued.
 
 It holds `job.json` (what was asked for, and digests of what it works on), a checkpoint of each training, and the files
 of the run as they come. When all of these are there they become the folder `NAME` at one stroke.
@@ -19,7 +19,7 @@ from typing import Any
 from zoo.errors import BusyError, IntegrityError, NotFoundError, UsageError
 from zoo.files import disk_errors, flush, remove_leftovers, temporary_name, write_bytes
 from zoo.locking import try_lock
-from zoo.runs.record import as_bytes
+from zoo.runs.record import Kind, as_bytes, kind_of
 
 SUFFIX = ".unfinished"
 _SCHEMA = 1
@@ -112,12 +112,17 @@ def continued_run(wanted: Path) -> Iterator[UnfinishedRun]:
         yield run
 
 
-def read_job(wanted: Path) -> dict[str, Any]:
+def read_job(wanted: Path, kind: Kind = "transfer") -> dict[str, Any]:
     """Returns what the unfinished run `wanted` was asked for.
+
+    Args:
+        wanted: Where it is to be.
+        kind: What is to be gone on with.
 
     Raises:
         NotFoundError: There is none.
         IntegrityError: What it says cannot be read.
+        UsageError: It is to be something else.
     """
     file = unfinished_path(wanted) / _JOB
     try:
@@ -127,7 +132,19 @@ def read_job(wanted: Path) -> dict[str, Any]:
     if not isinstance(job, dict) or job.get("schema") != _SCHEMA:
         found = job.get("schema") if isinstance(job, dict) else job
         raise IntegrityError(f"{file} has schema {found!r}; this version of zoo reads schema {_SCHEMA}.")
+    if (found := kind_of(job)) != kind:
+        raise UsageError(f"{wanted} is a {found} that was not finished. To go on with it: {how_to_go_on(wanted)}")
     return job
+
+
+def how_to_go_on(run: Path) -> str:
+    """Returns the command that goes on with an unfinished run, given by its folder or by where it is to be."""
+    wanted = run.with_name(run.name.removesuffix(SUFFIX))
+    command = "transfer"
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        job = json.loads((wanted.with_name(wanted.name + SUFFIX) / _JOB).read_bytes())
+        command = "pretrain" if kind_of(job) == "pretraining" else command
+    return f"zoo {command} --resume {wanted}"
 
 
 def unfinished_path(run: Path) -> Path:
@@ -206,8 +223,7 @@ def _is_given_up(path: Path) -> bool:
             return False
         if has_progress(path):
             _log.warning(
-                "%s is a run that was not finished. To go on with it: zoo transfer --resume %s. Or remove it.",
-                path, path.with_name(path.name.removesuffix(SUFFIX)),
+                "%s is a run that was not finished. To go on with it: %s. Or remove it.", path, how_to_go_on(path)
             )  # fmt: skip
             return False
         shutil.rmtree(path, ignore_errors=True)
@@ -224,6 +240,6 @@ def _ended(run: UnfinishedRun, *, keep: bool) -> Iterator[None]:
         keep = keep or has_progress(run.path)
         run.close(keep=keep)
         if keep:
-            _log.warning("What was done is kept. To go on: zoo transfer --resume %s", run.wanted)
+            _log.warning("What was done is kept. To go on: %s", how_to_go_on(run.path))
         raise
     run.close(keep=False)

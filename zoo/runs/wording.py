@@ -88,6 +88,18 @@ def shape(sizes: Iterable[object], between: str = "\u00a0×\u00a0") -> str:
     return between.join("any" if each is None else str(each) for each in sizes)
 
 
+def spoken(figure: str) -> str:
+    """Returns the name of a figure for people.
+
+    >>> spoken("layer1_squared_error")
+    'layer 1: squared error'
+    """
+    layer, _, rest = figure.partition("_")
+    if layer.removeprefix("layer").isdecimal():
+        return f"layer {layer.removeprefix('layer')}: {rest.replace('_', ' ')}"
+    return figure.replace("_", " ")
+
+
 FILTERS = {
     "percent": percent, "bytes": size, "duration": duration, "number": number, "small": small, "loss": loss,
     "count": count, "shape": shape,

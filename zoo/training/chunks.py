@@ -27,6 +27,7 @@ BLOCK_BYTES = 128 << 10  # a disk reads so much in little more time than a singl
 _BLOCKS = 64  # a chunk of fewer would not be shuffled well
 _PIECE_BYTES = 8 << 20
 _ALIGNMENT = 64  # of a tensor's memory, in TensorFlow
+_DTYPES = {"string": "object"}  # of texts, whose letters lie elsewhere
 
 
 class Chunk(NamedTuple):
@@ -115,7 +116,7 @@ class Chunks:
         self._part = part
         self._buffers = buffers or (Buffer(), Buffer())
         known = part.x.dtype.kind in "fiub" and part.x.dtype.itemsize <= 8
-        self.dtype = np.dtype(part.x.dtype).newbyteorder("=") if known else np.dtype(dtype)
+        self.dtype = np.dtype(part.x.dtype).newbyteorder("=") if known else np.dtype(_DTYPES.get(dtype, dtype))
         most = max(1, CHUNK_BYTES // (part.row_bytes * batch)) * batch
         chunks = max(1, -(-len(part) // most))
         self._rows = -(-len(part) // (chunks * batch)) * batch
@@ -176,6 +177,8 @@ class Chunks:
         rows = rows[by_place]
         labels = Buffer().array((len(rows), *self._part.y.shape[1:]), self._part.y.dtype)
         labels[:] = self._part.y[rows % len(self._part.y)]
+        if self.dtype == object:
+            return Chunk(tf.constant(self._part.x[rows].tolist(), tf.string), _tensor(labels), _tensor(order), wanted)
         x = buffer.array((len(rows), *self._part.x.shape[1:]), self.dtype)
         _read(self._part.x, rows, x, helper)
         return Chunk(_tensor(x), _tensor(labels), _tensor(order), wanted)

@@ -94,6 +94,38 @@ def test_a_table_needs_no_labels_and_says_nothing_by_them(tmp_path: Path) -> Non
     assert sorted(examples.paths) == ["0.png", "1.png", "2.png"]
 
 
+def test_a_table_of_texts_needs_no_labels_and_says_nothing_by_them(tmp_path: Path) -> None:
+    for number, table in enumerate(
+        ('text\n"good, or not"\n"a|b"\n', 'label;split;text\n;test;"good, or not"\n7;;"a|b"')
+    ):
+        path = tmp_path / f"{number}.csv"
+        path.write_text(table)
+
+        examples = opened(path)
+
+        assert has_no_labels(examples)
+        assert examples.read(np.arange(2)).tolist() == ["good, or not", "a|b"]
+        assert (examples.parts is None) == (number == 0)
+
+
+def test_a_file_of_lines_has_a_text_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufeffgood, or not\r\n\n  \nd\u00e9j\u00e0 vu\n".encode())
+
+    examples = opened(path)
+
+    assert has_no_labels(examples)
+    assert examples.read(np.arange(2)).tolist() == ["good, or not", "d\u00e9j\u00e0 vu"]
+    assert list(examples.paths) == ["texts.txt:1", "texts.txt:4"]
+    with pytest.raises(DataError, match="a text a line, and no labels.*columns text,label"):
+        open_data(path)
+    with pytest.raises(UsageError, match="no columns or paths to group"):
+        opened(path, group_by="who")
+    path.write_text(" \n")
+    with pytest.raises(DataError, match="has no texts"):
+        opened(path)
+
+
 def test_an_npz_file_needs_no_y(tmp_path: Path) -> None:
     x = RNG.normal(size=(5, 3)).astype(np.float32)
     np.savez(tmp_path / "bare.npz", x=x, x_test=x[:2] + 1)

@@ -162,6 +162,23 @@ def test_numbers_that_tensorflow_does_not_know_become_the_models() -> None:
     assert np.array_equal(np.asarray(read), x.astype(np.float32))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_texts_come_as_they_are(whole: bool) -> None:
+    texts = np.array([f"text {number} \u00e9" for number in range(40)], object)
+    part = Part(texts, np.arange(40), np.arange(3, 33))
+
+    for found in (
+        Chunks(part, 4, "string", whole=whole).once(),
+        Chunks(part, 4, "string", whole=whole).epoch(1, FitSettings()),
+    ):
+        rows = [
+            (np.asarray(chunk.x)[place].decode(), np.asarray(chunk.y)[place])
+            for chunk in found
+            for place in np.asarray(chunk.order)
+        ]
+        assert sorted(rows, key=lambda row: row[1]) == [(texts[number], number) for number in range(3, 33)]
+
+
 def test_memory_mapped_arrays_are_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     np.save(tmp_path / "x.npy", examples()[0])

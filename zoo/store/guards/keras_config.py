@@ -38,6 +38,7 @@ from zoo.store.guards.keras_rules import (
     version,
     why_refused,
 )
+from zoo.store.guards.keras_vocabularies import has_words_in_config, vocabulary_fault
 from zoo.store.unpacking import shown
 
 _Container: TypeAlias = dict[str, Any] | list[Any]
@@ -172,6 +173,10 @@ class _Judge:
             self._refuse(record, place, "a name in it is no text")
         record.pop("compile_config", None)  # zoo never needs it, and Keras would build all that is in there
         class_name = record["class_name"]
+        if has_words_in_config(record):
+            if fault := vocabulary_fault(record["config"]):
+                self._refuse(record, place, fault)
+            return place
         if is_like_refused(class_name) and record.get("registered_name") in (None, "", class_name):
             self._refuse(record, place)
         if class_name == "function":

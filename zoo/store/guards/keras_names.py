@@ -181,13 +181,15 @@ _TEXT = (
     "it reads its vocabulary from a file or an address of the model's choosing when it is loaded; save the model "
     "without it, and look the words up before the model"
 )
+_WORDS = f"{_TEXT}; or give it its words as a list, which is kept in the model: vocabulary=layer.get_vocabulary()"
 _FOREIGN = "it runs what another library has put into the file; build it from layers of Keras"
 _BY_NAME = (
     "it calls any function of TensorFlow by its name, and Keras 3 has no such layer; build the model in Keras 3, load "
     "its weights there and save it as .keras"
 )
 
-# Why what must never pass is refused; anything else that is not above is refused for that.
+# Why what must never pass is refused (but for what `keras_vocabularies` tells of one layer); anything else that is not
+# above is refused for that.
 REFUSED = {
     "Lambda": _CODE,
     "__lambda__": _CODE,
@@ -195,7 +197,7 @@ REFUSED = {
     "StringLookup": _TEXT,
     "IntegerLookup": _TEXT,
     "IndexLookup": _TEXT,
-    "TextVectorization": _TEXT,
+    "TextVectorization": _WORDS,
     "FeatureSpace": _TEXT,
     "TorchModuleWrapper": _FOREIGN,
     "JaxLayer": _FOREIGN,

@@ -1,0 +1,194 @@
+"""Makes a model where there is none to reuse, one line a step: from examples to an entry of the user's own registry."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.adding import add
+from zoo.data import Examples, open_data, split_of
+from zoo.data.checking import data_warnings
+from zoo.data.examples import are_pictures
+from zoo.data.split import used_examples
+from zoo.errors import UsageError
+from zoo.features import FeatureCache
+from zoo.files import disk_errors
+from zoo.laps import Laps
+from zoo.names import name_fault
+from zoo.preparing import plain_name
+from zoo.pretraining.methods import Method, method_named, settings_of
+from zoo.pretraining.steps import picture_spec
+from zoo.progress import Progress, Silent
+from zoo.registry import InputSpec
+from zoo.resuming import data_record, from_json, reopened_data, to_json
+from zoo.runs.facts import split_digests
+from zoo.runs.pretrained import Pretrained
+from zoo.runs.pretraining_folder import Pretraining, write_pretraining
+from zoo.runs.unfinished import UnfinishedRun, continued_run, new_run, read_job
+from zoo.store.keeping import refuse_taken
+
+_OTHERS = ("name", "size", "replace", "out", "home")  # arguments that are no settings of a method
+
+
+def pretrain(
+    method: str,
+    data: Any = "digits",
+    *,
+    units: int | Sequence[int] = (),
+    conv: int | Sequence[int] = (),
+    name: str | None = None,
+    size: tuple[int, int] | None = None,
+    epochs: int = 100,
+    batch_size: int = 32,
+    lr: float | None = None,
+    seed: int = 0,
+    replace: bool = False,
+    out: str | Path | None = None,
+    home: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Pretrained:
+    """Makes a model out of examples without labels, adds it to the user's own registry, and returns what it leaves.
+
+    It is reused like any other: `zoo.transfer(name, data=...)`. Its last unit is what learning needed on top. Examples
+    of the test part are left aside, so that a transfer on the same data with the same seed tests on what nothing saw.
+
+    Args:
+        method: `autoencoder`: layers that restore examples; `rbm`: restricted Boltzmann machines, one on the other;
+            `auxiliary`: telling good examples from corrupted ones; `pairs`: putting the same close together.
+        data: What `zoo.open_data` takes. Labels are not looked at and need not be there, but of `pairs`.
+        units: Widths of dense layers, from below.
+        conv: Filters of 3x3 convolutions, each followed by max pooling, below the dense layers.
+        name: What the model will be called; None: after data and method.
+        size: Height and width that pictures are brought to; None: as they are.
+        epochs: At most so many passes over the examples, of each layer where they are trained one by one.
+        batch_size: Examples a step.
+        lr: Learning rate; None: 0.001, and of `rbm` as `RBMSettings` says.
+        seed: Of the split, the weights and the order of the examples.
+        replace: Whether it may take the place of a model of its name.
+        out: Its folder; None: `runs/` and its name. Where it exists, `-2` is added.
+        home: Where features are kept; None: `$ZOO_HOME`.
+        progress: Told about features and epochs.
+        **options: The method's own: fields of `zoo.pretraining.stack.AutoencoderSettings`,
+            `zoo.pretraining.contrastive_divergence.RBMSettings`, `zoo.pretraining.auxiliary.AuxiliarySettings` or
+            `zoo.pretraining.pairs.PairSettings`; `mask` and `noise` of an autoencoder; `patience` and `optimizer` of
+            all but `rbm`.
+
+    Raises:
+        UsageError: A setting that cannot be right, or that the method does not have; or the name is taken.
+        NotFoundError: No such data.
+        DataError: Examples that cannot be used.
+        DiskError: Something cannot be written.
+        TrainingError: The loss is not finite, or memory ran out.
+
+    What is killed, or ends with an error after some training, can be continued: `zoo.resume_pretraining`.
+
+    >>> made = pretrain("autoencoder", units=(32, 16), name="mine", epochs=2)
+    >>> made.name, [unit["name"] for unit in made.record["units"]]
+    ('mine', ['layer1', 'layer2', 'decoder'])
+    """
+    given = {
+        "units": units, "conv": conv, "name": name, "size": size, "epochs": epochs, "batch_size": batch_size, "lr": lr,
+        "seed": operator.index(seed), "replace": replace, "out": out, "home": home, **options,
+    }  # fmt: skip
+    laps, progress = Laps(), progress or Silent()
+    way = method_named(method)
+    settings = _settings(way, given)
+    opened = open_data(data, unlabelled=not way.needs_labels, progress=progress)
+    pretraining = _prepared(way, settings, opened, given)
+    refuse_taken(pretraining.name, replace=replace)
+    laps.end("data")
+    with new_run(pretraining.out) as run:
+        run.write_job(_job_record(pretraining, opened, given))
+        return _carried_out(pretraining, run, given, progress, laps)
+
+
+def resume_pretraining(run: str | Path, *, data: Any = None, progress: Progress | None = None) -> Pretrained:
+    """Goes on with a pretraining that was killed, from its last checkpoint, and returns what it leaves behind.
+
+    Args:
+        run: Its folder, or its name in `runs/`.
+        data: The data, where it was arrays.
+        progress: As of `pretrain`.
+
+    Raises:
+        NotFoundError: There is no such unfinished pretraining.
+        BusyError: Another process works on it.
+        UsageError: The data are no longer the same, or were in memory; or it is a transfer.
+        ZooError: As `pretrain` does.
+    """
+    laps, progress = Laps(), progress or Silent()
+    with continued_run(Path(run)) as unfinished:
+        job = read_job(unfinished.path, "pretraining")
+        given = {name: from_json(name, value) for name, value in job["options"].items()} | {"out": unfinished.wanted}
+        way = method_named(job["method"])
+        data = reopened_data(job, data, "zoo.resume_pretraining", progress)
+        opened = open_data(data, unlabelled=not way.needs_labels, progress=progress)
+        pretraining = _prepared(way, _settings(way, given), opened, given)
+        laps.end("data")
+        if split_digests(pretraining.examples, pretraining.split) != job["digests"]:
+            raise UsageError(
+                f"The data {pretraining.examples.name!r} are no longer those that {unfinished.wanted} began with. "
+                "Bring them back, or begin anew: zoo pretrain"
+            )
+        return _carried_out(pretraining, unfinished, given, progress, laps)
+
+
+def _settings(method: Method, given: Mapping[str, Any]) -> Any:
+    """Returns the settings of a method out of the arguments of `pretrain`."""
+    return settings_of(method, {name: value for name, value in given.items() if name not in _OTHERS})
+
+
+def _prepared(method: Method, settings: Any, opened: Examples, given: Mapping[str, Any]) -> Pretraining:
+    """Returns what is to be done; nothing is computed or written yet."""
+    name = given["name"] or f"{plain_name(opened.name)}-{method.name}"
+    if fault := name_fault(name):
+        raise UsageError(f"A model cannot be called {name!r}: {fault}. Choose another: --name (Python: name).")
+    examples, split = used_examples(opened, split_of(opened, given["seed"]))
+    spec = _spec(examples, given["size"])
+    return Pretraining(
+        name, method, settings, examples.seen_by(spec), split, spec,
+        Path(given["out"]) if given["out"] else Path("runs") / plain_name(name),
+        data_warnings(examples, split), tuple(opened.bad),
+    )  # fmt: skip
+
+
+def _spec(examples: Examples, size: Sequence[int] | None) -> InputSpec | None:
+    """Returns what pictures become; None for all else."""
+    if are_pictures(examples):
+        return picture_spec(examples.shape, None if size is None else (size[0], size[1]))
+    if size is not None:
+        raise UsageError(
+            f"Expected pictures to bring to a size; examples of {examples.name!r} have shape {list(examples.shape)} "
+            "and are none. Leave --size (Python: size) away."
+        )
+    return None
+
+
+def _job_record(pretraining: Pretraining, opened: Examples, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `job.json` says."""
+    return {
+        "kind": "pretraining",
+        "method": pretraining.method.name,
+        "data": data_record(opened),
+        "options": {name: to_json(value) for name, value in given.items()},
+        "digests": split_digests(pretraining.examples, pretraining.split),
+    }
+
+
+def _carried_out(
+    pretraining: Pretraining, run: UnfinishedRun, given: Mapping[str, Any], progress: Progress, laps: Laps
+) -> Pretrained:
+    """Does what is to be done in the folder of an unfinished run, and publishes what comes of it."""
+    learned = pretraining.method.run(
+        pretraining.examples, pretraining.split, pretraining.spec, pretraining.settings,
+        cache=FeatureCache(given["home"]), checkpoints=run.checkpoint, progress=progress,
+    )  # fmt: skip
+    laps.end("training")
+    with disk_errors(run.wanted):
+        write_pretraining(run.result, pretraining, learned, laps.seconds)
+    add(run.result, name=pretraining.name, replace=given["replace"])
+    with disk_errors(run.wanted):
+        return Pretrained(run.publish())
