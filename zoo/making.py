@@ -101,8 +101,9 @@ def pretrain(
     refuse_taken(pretraining.name, replace=replace)
     laps.end("data")
     with new_run(pretraining.out) as run:
-        run.write_job(_job_record(pretraining, opened, given))
-        return _carried_out(pretraining, run, given, progress, laps)
+        job = _job_record(pretraining, opened, given)
+        run.write_job(job)
+        return _carried_out(pretraining, run, job, progress, laps)
 
 
 def resume_pretraining(run: str | Path, *, data: Any = None, progress: Progress | None = None) -> Pretrained:
@@ -133,7 +134,7 @@ def resume_pretraining(run: str | Path, *, data: Any = None, progress: Progress 
                 f"The data {pretraining.examples.name!r} are no longer those that {unfinished.wanted} began with. "
                 "Bring them back, or begin anew: zoo pretrain"
             )
-        return _carried_out(pretraining, unfinished, given, progress, laps)
+        return _carried_out(pretraining, unfinished, job, progress, laps)
 
 
 def _settings(method: Method, given: Mapping[str, Any]) -> Any:
@@ -179,16 +180,17 @@ def _job_record(pretraining: Pretraining, opened: Examples, given: Mapping[str, 
 
 
 def _carried_out(
-    pretraining: Pretraining, run: UnfinishedRun, given: Mapping[str, Any], progress: Progress, laps: Laps
+    pretraining: Pretraining, run: UnfinishedRun, job: Mapping[str, Any], progress: Progress, laps: Laps
 ) -> Pretrained:
     """Does what is to be done in the folder of an unfinished run, and publishes what comes of it."""
     learned = pretraining.method.run(
         pretraining.examples, pretraining.split, pretraining.spec, pretraining.settings,
-        cache=FeatureCache(given["home"]), checkpoints=run.checkpoint, progress=progress,
+        cache=FeatureCache(job["options"]["home"]), checkpoints=run.checkpoint, progress=progress,
     )  # fmt: skip
     laps.end("training")
     with disk_errors(run.wanted):
         write_pretraining(run.result, pretraining, learned, laps.seconds)
-    add(run.result, name=pretraining.name, replace=given["replace"])
+        run.write_job({**job, "is_adding": True})  # after which whoever has the name is this one, killed before
+    add(run.result, name=pretraining.name, replace=job["options"]["replace"] or job.get("is_adding", False))
     with disk_errors(run.wanted):
         return Pretrained(run.publish())

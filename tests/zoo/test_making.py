@@ -190,8 +190,8 @@ def test_a_name_is_made_of_data_and_method_and_may_be_replaced() -> None:
 @pytest.mark.parametrize(
     ("options", "checkpoint"),
     [
-        ({"method": "autoencoder", "units": (64, 32), "epochs": 25, "patience": 25, "noise": 0.1}, "layer2"),
-        ({"method": "rbm", "units": (256, 32), "epochs": 12}, "layer1"),
+        ({"method": "autoencoder", "units": (64, 32), "epochs": 12, "patience": 12, "noise": 0.1}, "layer2"),
+        pytest.param({"method": "rbm", "units": (256, 32), "epochs": 12}, "layer1", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_is_killed_goes_on_to_the_same_model(
