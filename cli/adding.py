@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from zoo.cli.describing import entry_json, input_text, preprocessing_text, shape_text
-from zoo.cli.options import Number, Numbers, Sizes, as_json
+from zoo.cli.options import Number, Numbers, Sizes, as_json, named_sizes
 from zoo.cli.output import Bar, number, quiet_tensorflow, say, show_json, show_pairs, size
 
 import zoo
@@ -49,8 +49,8 @@ def _pairs_of(_: click.Context, parameter: click.Parameter, told: tuple[str, ...
 @click.option(
     "--arch",
     metavar="NET",
-    help="Of weights alone: the net of keras.applications, such as vgg16; of a checkpoint also one of TF-Slim, or a "
-    ".json or .keras file.",
+    help="Of weights alone: the net of keras.applications, such as vgg16, or a .json or .keras file that describes it; "
+    "of a checkpoint also one of TF-Slim.",
 )
 @click.option(
     "--input",
@@ -68,6 +68,15 @@ def _pairs_of(_: click.Context, parameter: click.Parameter, told: tuple[str, ...
     help="Of TensorFlow: where the net ends, as dnn/outputs/BiasAdd:0, or an output of the signature.",
 )
 @click.option("--signature", metavar="NAME", help="Of a SavedModel: what is called of it.")
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=SIZES", callback=named_sizes,
+    help="Of a graph of TensorFlow: the sizes of an input, as it has them; ? varies: X=?,784.",
+)  # fmt: skip
+@click.option(
+    "--limit", type=click.FloatRange(0, min_open=True), metavar="X",
+    help="Of a graph of TensorFlow: the largest difference that passes, relative to the largest output.  "
+    "[default: 1e-4]",
+)  # fmt: skip
 @click.option("--activation", metavar="NAME", help="Of a checkpoint without a graph: that of its hidden layers.")
 @click.option("--include", multiple=True, metavar="REGEX", help="Of weights: the variables that are wanted,")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="those that are not,")
@@ -101,8 +110,7 @@ def add(paths: Sequence[str], as_json: bool, **options: Any) -> None:
     PATH is a .keras, .h5, .weights.h5, .onnx, .npz or .safetensors file, the folder of a SavedModel, a frozen graph
     (.pb), a .prototxt and its .caffemodel (with the .binaryproto of its mean picture), or the prefix of a TensorFlow
     checkpoint; the address of a module of TF Hub; or a run, which tells all about its model. What cannot be loaded is
-    kept, and says so. How pictures become numbers is asked for in a
-    terminal, and never guessed.
+    kept, and says so. How pictures become numbers is asked for in a terminal, and never guessed.
 
     \b
     zoo add flowers.keras --preprocess unit
@@ -187,7 +195,8 @@ def _show(added: zoo.Added, again: str) -> None:
         ("file", f"{file.name}, {size(file.bytes)}"), ("sha256", (file.hash or "").removeprefix("sha256:")),
     )]  # fmt: skip
     loads = "load" in entry.can
-    numbers = entry.recorded and f"no pictures; {shape_text(entry.recorded.input[1:])} numbers ({entry.recorded.dtype})"
+    taken = None if entry.task == "text-embedding" else entry.recorded
+    numbers = taken and f"no pictures; {shape_text(taken.input[1:])} numbers ({taken.dtype})"
     other = "texts" if entry.task == "text-embedding" else "no pictures, or not known"
     show_pairs([
         ("name", entry.name),
@@ -212,10 +221,12 @@ def _again(name: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
         "--license": options["license"],
         "--signature": options["signature"],
         "--activation": options["activation"],
+        "--limit": options["limit"] and f"{options['limit']:g}",
     }
     several = {
         "--input": options["tensors"],
         "--output": options["outputs"],
+        "--shape": [f"{name}={_sizes_text(sizes)}" for name, sizes in options["shapes"].items()],
         "--include": options["include"],
         "--exclude": options["exclude"],
         "--rename": [f"{name}={value}" for name, value in (options["rename"] or {}).items()],
@@ -225,6 +236,10 @@ def _again(name: str, paths: Sequence[str], options: Mapping[str, Any]) -> str:
     said += [word for option, values in several.items() for value in values for word in (option, value)]
     said += ["--allow-partial"] * options["allow_partial"] + ["--logits"] * options["logits"]
     return f"zoo add {shlex.join([*paths, *said])} --replace"
+
+
+def _sizes_text(sizes: Sequence[int | None]) -> str:
+    return ",".join("?" if size is None else str(size) for size in sizes)
 
 
 def _next(added: zoo.Added, again: str) -> str:
@@ -239,4 +254,6 @@ def _next(added: zoo.Added, again: str) -> str:
         return f"zoo transfer {entry.name} --data TEXTS.csv"
     if entry.input is not None and None not in entry.input.size:
         return f"zoo transfer {entry.name} --data digits"
-    return f"zoo.transfer({entry.name!r}, (x, y)) in Python, with examples of yours"
+    if entry.input is not None:
+        return f"zoo.transfer({entry.name!r}, (x, y)) in Python, with examples of yours"
+    return f"zoo transfer {entry.name} --data YOURS.npz, with arrays x and y"

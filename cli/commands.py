@@ -106,7 +106,7 @@ def _units(entry: Entry) -> Sequence[Any]:
         net, absent = bare_net(entry), set(absent_layers(entry))
         if net is None:
             try:
-                return zoo.split_units(load_what_is_here(entry))
+                return zoo.split_units(load_what_is_here(entry), headless=entry.ends_in_features or None)
             except NotFoundError:
                 if entry.arch not in ARCHITECTURES:
                     raise
@@ -116,7 +116,8 @@ def _units(entry: Entry) -> Sequence[Any]:
                 f"These are the layers of {ARCHITECTURES[entry.arch or ''].function} in keras.applications, the same "
                 f"net. In the files of {entry.name} their names, and where biases are, may differ."
             )
-        return [_marked(unit) if absent & set(unit.layers) else unit for unit in zoo.split_units(net)]
+        units = zoo.split_units(net, headless=entry.ends_in_features or None)
+        return [_marked(unit) if absent & set(unit.layers) else unit for unit in units]
 
 
 def _marked(unit: Any) -> Any:

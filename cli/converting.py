@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
-from zoo.cli.options import as_json
+from zoo.cli.options import as_json, named_sizes
 from zoo.cli.output import counted, number, quiet_tensorflow, show_json, show_pairs, size
 
 import zoo
@@ -28,20 +28,6 @@ _limit = click.option(
 )
 
 
-def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) -> dict[str, tuple[int | None, ...]]:
-    """Returns the sizes of inputs by name, of texts such as "input=?,3,224,224"."""
-    found: dict[str, tuple[int | None, ...]] = {}
-    for each in told:
-        name, sizes = each.rpartition("=")[::2]
-        parts = [part.strip() for part in sizes.split(",")]
-        if not name or not all(part == "?" or (part.isdecimal() and int(part) > 0) for part in parts):
-            raise click.BadParameter(f"Expected NAME=?,3,224,224, where ? varies; got {each!r}.", param=parameter)
-        if name in found:
-            raise click.BadParameter(f"Expected sizes once for each input; got {name!r} twice.", param=parameter)
-        found[name] = tuple(None if part == "?" else int(part) for part in parts)
-    return found
-
-
 @click.command()
 @click.argument("source", metavar="SRC...", nargs=-1, required=True)
 @click.argument("target", metavar="DST")
@@ -52,8 +38,8 @@ def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) 
     "--until", metavar="NODE", help="Of an ONNX or Caffe source: convert what is below and with this node or layer."
 )
 @click.option(
-    "--shape", "shapes", multiple=True, metavar="NAME=SIZES", callback=_sizes,
-    help="Of an ONNX or Caffe source: the sizes of an input, as it has them; ? varies: input=?,3,224,224.",
+    "--shape", "shapes", multiple=True, metavar="NAME=SIZES", callback=named_sizes,
+    help="Of an ONNX, Caffe or TensorFlow source: the sizes of an input, as it has them; ? varies: input=?,3,224,224.",
 )  # fmt: skip
 @click.option(
     "--preprocess",
@@ -71,11 +57,11 @@ def _sizes(_: click.Context, parameter: click.Parameter, told: tuple[str, ...]) 
 def convert(source: tuple[str, ...], target: str, as_json: bool, **options: Any) -> None:
     """Write the model in the file SRC to DST, in the format of its suffix, and compare the two.
 
-    SRC is a .onnx, .keras or whole .h5 file; the folder of a SavedModel, a frozen graph (.pb), or the prefix of a
-    TensorFlow checkpoint with its .meta; or the .prototxt and .caffemodel of a Caffe net, with the .binaryproto of its
-    mean picture where that is to be subtracted inside. DST is a .onnx, .keras or .tflite file, or a folder without
-    a suffix for a SavedModel. What differs is not written. Pictures go into and come out of DST as Keras has them,
-    channels last; into an ONNX file made of a Caffe net they go as into Caffe.
+    SRC is a .onnx, .keras or whole .h5 file; the folder of a SavedModel, a frozen graph (.pb), or the prefix or any
+    file of a TensorFlow checkpoint with its .meta; or the .prototxt and .caffemodel of a Caffe net, with the
+    .binaryproto of its mean picture where that is to be subtracted inside. DST is a .onnx, .keras or .tflite file, or a
+    folder without a suffix for a SavedModel. What differs is not written. Pictures go into and come out of DST as
+    Keras has them, channels last; into an ONNX file made of a Caffe net they go as into Caffe.
 
     \b
     zoo convert googlenet.onnx googlenet.keras

@@ -108,8 +108,9 @@ def _percent(metric: str, value: float) -> str:
 def _recorded(recorded: RecordedOutput | None) -> str:
     if recorded is None:
         return "no output; zoo verify --deep has nothing to compare with"
+    what = "texts" if recorded.dtype == "string" else "random numbers"
     return (
-        f"output {shape_text(recorded.shape)} for {shape_text(recorded.input)} random numbers (seed {recorded.seed}), "
+        f"output {shape_text(recorded.shape)} for {shape_text(recorded.input)} {what} (seed {recorded.seed}), "
         f"root mean square {recorded.output.rms:.4g}; compare: zoo verify --deep"
     )
 

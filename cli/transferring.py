@@ -135,7 +135,7 @@ _HYPER = (
     "--data",
     default="digits",
     show_default=True,
-    help="A folder with a sub-folder for each class, a .csv of path,label, an .npz, or digits.",
+    help="A folder with a sub-folder for each class, a .csv of path,label or of text,label, an .npz, or digits.",
 )
 @_model_options
 @_training_options

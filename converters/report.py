@@ -21,6 +21,8 @@ class ConversionReport:
             of ONNX in the order of Keras. A picture is (0, 2, 3, 1): `channels_last`.
         notes: What was decided that another might decide otherwise.
         source: What the model was read from.
+        steps: The error of each step, such as "TensorFlow to ONNX", where there were several; `error` is the largest.
+        rounding: How far the original may be from it only because that computes in 16 bits: so much passed.
     """
 
     operators: Mapping[str, int]
@@ -32,6 +34,8 @@ class ConversionReport:
     layouts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = "ONNX"
+    steps: Mapping[str, float] = field(default_factory=dict)
+    rounding: float = 0.0
 
     def __str__(self) -> str:
         nodes = sum(self.operators.values())

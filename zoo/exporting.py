@@ -86,15 +86,16 @@ def convert(
 
     Args:
         source: A `.onnx`, `.keras` or whole `.h5` file; the folder of a SavedModel, a frozen graph (`.pb`), or the
-            prefix of a TensorFlow checkpoint with its `.meta`; or the files of a Caffe net: its `.prototxt`, its
-            `.caffemodel` and, to have it subtracted inside, the `.binaryproto` of its mean picture. They are checked
-            before anything is made of them.
+            prefix, or any file, of a TensorFlow checkpoint with its `.meta`; or the files of a Caffe net: its
+            `.prototxt`, its `.caffemodel` and, to have it subtracted inside, the `.binaryproto` of its mean picture.
+            They are checked before anything is made of them.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         replace: Whether a model that is there already gives way.
         opset: Of an ONNX target: its operator set; that of a Caffe net is 17 always.
         limit: The largest error that passes, of each step, relative to the largest value of an output.
         until: Of an ONNX or Caffe source: the name of the last node or layer to convert.
-        shapes: Of an ONNX or Caffe source: the sizes of inputs, as those have them, by name; None for one that varies.
+        shapes: Of an ONNX, Caffe or TensorFlow source: the sizes of inputs, as it has them, by name; None for one that
+            varies.
         preprocess: Of a Caffe source: what the result begins with, so that it takes RGB pictures 0..255: a key of
             `zoo.registry.presets`, or a model that wants the same; None: nothing, and pictures must come as Caffe's do.
         signature: Of a SavedModel: what is called of it.
@@ -137,7 +138,9 @@ def convert(
         )
     if source.suffix.lower() != ".onnx":
         if until is not None or shapes:
-            raise UsageError(f"Expected a .onnx source for --until and --shape, until and shapes; got {source}.")
+            raise UsageError(
+                f"Expected a .onnx source for --until (until), no file of Keras for --shape (shapes); got {source}."
+            )
         return export_model(load_model(source), target, replace=replace, opset=opset, limit=limit)
     model, read = load_onnx_file(source, limit=limit, until=until, shapes=shapes)
     return export_model(model, target, replace=replace, opset=opset, limit=limit, read=read)
@@ -200,7 +203,9 @@ def export_model(
     if labels is not None:
         _refuse_other_labels(path, replace)
     checked_limit(limit)
-    errors = {f"{read.source} to Keras": read.error} if read else {}
+    errors: dict[str, float] = {}
+    if read is not None:
+        errors |= read.steps or {f"{read.source} to Keras": read.error}
     batches = _batches(model, examples)
     written, difference = None, None
     if suffix == ".onnx" and labels is None and not batches:

@@ -5,6 +5,7 @@ softmax that is all 0 and 1. A model that puts out the same for two inputs would
 
 The input is a function of a shape and a seed that stays the same for ever. Pictures and other numbers are uniform
 within a range that is recorded too; NumPy's `RandomState` is frozen (NEP 19), so other versions make the same numbers.
+Texts are of frequent English words.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from zoo.loading.variables import first_words
 from zoo.outputs import difference, figures, runner, short
 from zoo.progress import Progress, Silent
 from zoo.registry import Entry, InputSpec, RecordedOutput, all_entries, find_entry
-from zoo.registry.recorded import DTYPES
+from zoo.registry.recorded import DTYPES, TEXT
+from zoo.sample_texts import fixed_texts
 from zoo.store import Artifact, pull_entry, pulled_names
 from zoo.store.policy import policy_from_environment
 
@@ -33,6 +35,7 @@ OutputState = Literal["as recorded", "differs", "not recorded", "not loadable", 
 SEED = 0
 _ANY_SIZE = 224  # of a picture that may have any: what most nets were made for
 _ANY_LENGTH = 16  # of what else may have any
+_TEXTS = 8  # one alone may have no word that a vocabulary knows
 _MOST_INTEGER = 255
 # Of what the output spans. Machines that compute in float32 differ by some 1e-6; a net whose layers or classes changed
 # places, or with one layer exchanged, by more than this wherever its output for random input shows that layer.
@@ -68,11 +71,11 @@ class OutputFinding:
 def fixed_input(
     shape: Sequence[int], dtype: str = "float32", seed: int = SEED, low: float = 0.0, high: float = 1.0
 ) -> NDArray[Any]:
-    """Returns random numbers, the same on every machine and for ever.
+    """Returns random numbers, or texts, the same on every machine and for ever.
 
     Args:
         shape: Their shape, the batch included.
-        dtype: Their kind. Whole numbers are from `low` to `high`, both included.
+        dtype: Their kind; `string` for texts. Whole numbers are from `low` to `high`, both included.
         seed: Of the random numbers.
         low: The smallest.
         high: The largest.
@@ -82,6 +85,8 @@ def fixed_input(
     >>> fixed_input((1, 6), "int32", seed=1, high=9).tolist()
     [[4, 7, 0, 3, 1, 0]]
     """
+    if dtype == TEXT:
+        return fixed_texts(shape, seed)
     numbers = np.random.RandomState(seed).random_sample(tuple(shape))
     if dtype.startswith(("int", "uint", "bool")):
         return np.floor(low + numbers * (high - low + 1)).astype(dtype)
@@ -94,7 +99,7 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
     Sizes that may be any are those of `spec`, or else 224 for pictures and 16 for others. Numbers are within the range
     that pictures have once preprocessed by `spec`, so that no activation saturates; without it between 0 and 1 for
     pictures, and -1 and 1 for others; or 255 times that, if the output is always the same otherwise. Whole numbers go
-    from 0 to 255, or to the last row of the smallest Embedding.
+    from 0 to 255, or to the last row of the smallest Embedding. Texts are eight.
 
     Args:
         model: The model, of one input and one output.
@@ -106,12 +111,12 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
     dtype = str(keras.backend.standardize_dtype(model.inputs[0].dtype))
     if dtype not in DTYPES:
         return f"its input is of the kind {dtype}"
-    shape = _recorded_shape(tuple(model.inputs[0].shape), spec)
+    shape = _recorded_shape(tuple(model.inputs[0].shape), spec, _TEXTS if dtype == TEXT else 1)
     low, high = _range(model, shape, dtype, spec)
     least = tolerance(model)
     try:
         run = runner(model, shape)
-        for stretch in _STRETCHES[: 1 if dtype.startswith(("int", "uint", "bool")) else None]:
+        for stretch in _STRETCHES[: 1 if dtype.startswith(("int", "uint", "bool", TEXT)) else None]:
             ends = low * stretch, high * stretch
             found, again, other = (
                 run(fixed_input(shape, dtype, number, *ends)) for number in (seed, seed, (seed + 1) % 2**32)
@@ -124,8 +129,12 @@ def record_output(model: keras.Model, spec: InputSpec | None = None, seed: int =
             if (logits or output).rms and difference(other, output, logits) > least:
                 return RecordedOutput(shape, dtype, seed, *ends, found.numbers.shape, output, logits)
     except Exception as error:  # layers may refuse sizes or numbers that look right from outside
-        return f"it does not compute {'x'.join(map(str, shape))} random numbers ({first_words(error, 200)})"
-    return "it puts out the same for other random numbers too, and that tells nothing of its weights"
+        return f"it does not compute {'x'.join(map(str, shape))} random {_what(dtype)} ({first_words(error, 200)})"
+    return f"it puts out the same for other random {_what(dtype)} too, and that tells nothing of its weights"
+
+
+def _what(dtype: str) -> str:
+    return "texts" if dtype == TEXT else "numbers"
 
 
 def output_difference(model: keras.Model, recorded: RecordedOutput) -> float:
@@ -216,13 +225,15 @@ def _what_is_here(entry: Entry) -> Artifact:
         return pull_entry(entry, headless=True, policy=policy)
 
 
-def _recorded_shape(shape: tuple[int | None, ...], spec: InputSpec | None) -> tuple[int, ...]:
+def _recorded_shape(shape: tuple[int | None, ...], spec: InputSpec | None, batch: int) -> tuple[int, ...]:
     sizes = spec.size if spec and len(shape) == 4 else (None,) * (len(shape) - 1)
     default = _ANY_SIZE if len(shape) == 4 else _ANY_LENGTH
-    return (shape[0] or 1, *(own or wanted or default for own, wanted in zip(shape[1:], sizes, strict=True)))
+    return (shape[0] or batch, *(own or wanted or default for own, wanted in zip(shape[1:], sizes, strict=True)))
 
 
 def _range(model: keras.Model, shape: tuple[int, ...], dtype: str, spec: InputSpec | None) -> tuple[float, float]:
+    if dtype == TEXT:
+        return 0.0, 0.0
     if dtype == "bool":
         return 0.0, 1.0
     if dtype.startswith(("int", "uint")):

@@ -104,10 +104,9 @@ def reused_by_name(
     if net is None:
         model = load_artifact(pull_entry(entry, progress=progress)) if fetch else load_what_is_here(entry)
         _refuse_nonfinite(model, entry.name, settings)
-        is_vector = entry.source == "tfhub" and entry.output.classes is None  # its last unit is no classifier
-        whole = split_units(model, headless=True) if is_vector else None
+        whole = split_units(model, headless=True) if entry.ends_in_features else None
         return Reused(dataclasses.replace(origin, trained_on=_trained_on(entry)), model, whole)
-    units = split_units(net)
+    units = split_units(net, headless=entry.ends_in_features or None)
     reuse, _ = select_units(units, settings.reuse, settings.freeze, name=entry.name)
     headless, plan = _needed(entry, units, reuse)
     missing = tuple(step.file.name for step in plan.steps if step.action == "fetch")

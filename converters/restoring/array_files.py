@@ -60,10 +60,14 @@ def hdf5(path: Path) -> Iterator[Source]:
 
     A file of Keras 3 has `layers/dense/vars/0`, and in an attribute what the layer is called: that variable is
     `hidden1/0` here, and `hidden1/kernel` in a model is its first.
+
+    Raises:
+        IntegrityError: A part of it lies in another file: what that has are not this file's weights.
     """
     import h5py
 
     with h5py.File(path, "r") as file:
+        _refuse_outside(file, path.name)
         paths: dict[str, str] = {}
 
         def found(place: str, item: Any) -> None:
@@ -73,6 +77,24 @@ def hdf5(path: Path) -> Iterator[Source]:
         file.visititems(found)
         told = {name: Saved(tuple(file[place].shape), _dtype(file[place])) for name, place in paths.items()}
         yield Source(path.name, told, lambda name: _values(file[paths[name]]))
+
+
+def _refuse_outside(file: Any, name: str) -> None:
+    """Refuses a file that has parts in other files, before any of those is opened."""
+    import h5py
+
+    def link(place: str, kind: Any) -> str | None:
+        return f"{place} is a link to {kind.filename!r}" if isinstance(kind, h5py.ExternalLink) else None
+
+    def dataset(place: str, item: Any) -> str | None:
+        if isinstance(item, h5py.Dataset) and item.external:
+            return f"{place} is kept in {item.external[0][0]!r}"
+        return f"{place} is put together of other data sets" if getattr(item, "is_virtual", False) else None
+
+    if found := file.visititems_links(link) or file.visititems(dataset):
+        raise IntegrityError(
+            f"{name}: {found}, where all weights were expected in this file itself. Copy them into one file."
+        )
 
 
 def _by_layer(file: Any, place: str) -> str:

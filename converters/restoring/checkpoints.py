@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import keras
+from zoo.converters.literal_paths import literal_prefix
 from zoo.converters.restoring.objects import variables_by_key
 from zoo.converters.restoring.sources import Array, Saved, Source
 
@@ -49,12 +50,19 @@ def _ends_as_table(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def checkpoint(path: Path) -> Iterator[Source]:
-    """Gives the variables of a checkpoint."""
+def checkpoint(prefix: Path) -> Iterator[Source]:
+    """Gives the variables of the checkpoint whose files begin with exactly this prefix.
+
+    Nothing else is looked for: `tf.train.load_checkpoint` would follow a list in a folder of that name to any path.
+    """
     import tensorflow as tf
 
-    prefix = prefix_of(path)
-    reader = tf.train.load_checkpoint(str(prefix))
+    with literal_prefix(prefix) as path:
+        reader = tf.compat.v1.train.NewCheckpointReader(str(path))
+        yield _source(reader, prefix.name, path)
+
+
+def _source(reader: Any, name: str, prefix: Path) -> Source:
     dtypes = reader.get_variable_to_dtype_map()
     told = {
         key: Saved(tuple(shape), dtypes[key].name)
@@ -64,8 +72,8 @@ def checkpoint(path: Path) -> Iterator[Source]:
     graph = _object_graph(reader)
     names = _names(graph, told)
     keys = {name: key for key, name in names.items()}
-    yield Source(
-        prefix.name,
+    return Source(
+        name,
         {names[key]: saved for key, saved in told.items()},
         lambda name: _values(reader, prefix, keys[name]),
         None if graph is None else lambda model: _by_objects(graph, model, names),

@@ -37,7 +37,7 @@ def restore(
     Args:
         model: The model. A variable of it is called as its layers are: `hidden1/kernel`.
         source: A TensorFlow checkpoint (its prefix; TF 1 of both kinds, or TF 2), an `.npz`, `.safetensors` or `.h5`
-            file, or arrays by their names. A file is opened as it is: of one that others made, `zoo.loading` sees
+            file, or arrays by their names. A file is opened as it is: of one that others made, `zoo.restore` sees
             first that it is harmless.
         include: Regular expressions, one or several, for the variables that are wanted: those whose name in the model,
             or in the source, one of them matches from its beginning, as `tf.get_collection(scope=...)` matches.
@@ -242,7 +242,7 @@ def _cast(values: Array, dtype: str, what: str) -> Array:
     """
     with np.errstate(over="ignore"):
         result = values.astype(_numpy_type(dtype), copy=False)
-    if result.dtype.itemsize < values.dtype.itemsize:
+    if result.dtype != values.dtype:  # of two of one size, one may have the larger range
         is_float = _kind(dtype) == "float"
         lost = ~np.isfinite(result) & np.isfinite(values) if is_float else result.astype(values.dtype) != values
         if lost.any():

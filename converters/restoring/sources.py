@@ -1,7 +1,7 @@
 """Where values come from: one view of checkpoints, `.npz`, `.safetensors`, HDF5 files and arrays in memory.
 
 A source tells names, shapes and types at once, and gives the values one by one: the memory that is taken is that of the
-largest. No file is judged here whether it could do harm: `zoo.loading` sees to that before.
+largest. No file is judged here whether it could do harm: `zoo.restore` sees to that before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,24 @@ if TYPE_CHECKING:
     import keras
 
 Array = NDArray[Any]
-SourceLike = str | os.PathLike[str] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A TensorFlow checkpoint by the prefix of its files, which is taken as it is.
+
+    So a guard hands on what it has judged: of a path, what is left when its ending is taken away may be another.
+    """
+
+    prefix: Path
+
+    @property
+    def name(self) -> str:
+        """Returns what it is called in messages."""
+        return self.prefix.name
+
+
+SourceLike = str | os.PathLike[str] | Checkpoint | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ def opened_source(source: SourceLike) -> Iterator[Source]:
 
     Args:
         source: The prefix of a TensorFlow checkpoint or any file of it, the path of an `.npz`, `.safetensors`, `.h5` or
-            `.hdf5` file, or arrays by their names.
+            `.hdf5` file, a `Checkpoint`, or arrays by their names.
 
     Raises:
         UsageError: It is none of these.
@@ -68,10 +85,10 @@ def opened_source(source: SourceLike) -> Iterator[Source]:
     if isinstance(source, Mapping):
         yield _in_memory(source)
         return
-    path = Path(source)
+    opener, path = _opener(source)
     with contextlib.ExitStack() as stack:
         with _explained(path.name):
-            opened = stack.enter_context(_opener(path)(path))
+            opened = stack.enter_context(opener(path))
 
         def read(name: str) -> Array:
             with _explained(path.name):
@@ -80,9 +97,15 @@ def opened_source(source: SourceLike) -> Iterator[Source]:
         yield dataclasses.replace(opened, read=read)
 
 
-def _opener(path: Path) -> Callable[[Path], contextlib.AbstractContextManager[Source]]:
+def _opener(
+    source: str | os.PathLike[str] | Checkpoint,
+) -> tuple[Callable[[Path], contextlib.AbstractContextManager[Source]], Path]:
+    """Returns what opens a source, and the path that it is given."""
     from zoo.converters.restoring import array_files, checkpoints
 
+    if isinstance(source, Checkpoint):
+        return checkpoints.checkpoint, source.prefix
+    path = Path(source)
     suffix = path.suffix.casefold()
     by_suffix = {
         ".npz": array_files.npz,
@@ -91,9 +114,9 @@ def _opener(path: Path) -> Callable[[Path], contextlib.AbstractContextManager[So
         ".hdf5": array_files.hdf5,
     }
     if suffix in by_suffix and path.is_file():
-        return by_suffix[suffix]
+        return by_suffix[suffix], path
     if checkpoints.is_there(path):
-        return checkpoints.checkpoint
+        return checkpoints.checkpoint, checkpoints.prefix_of(path)
     if path.is_dir():
         raise UsageError(
             f"Expected the prefix of a TensorFlow checkpoint, an .npz, .safetensors or .h5 file; {path} is a folder. "

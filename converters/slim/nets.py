@@ -1,7 +1,8 @@
 """Builds the nets of TF-Slim. Where `keras.applications` has the same graph it is that one; ends in logits.
 
 ResNet v1 is not Keras' ResNet50: TF-Slim halves the picture in the last block of a stage, by its 3x3 convolution, where
-Keras does in the first, by its 1x1; and its first maximum is padded at the right and below alone.
+Keras does in the first, by its 1x1; and its first maximum is padded at the right and below alone. Nor is MobileNet
+Keras': where a size is odd, TF-Slim pads a picture on both sides before it halves it, and Keras at the right and below.
 Sources: tf_slim 1.1.0, nets/resnet_v1.py, inception_v1.py; tensorflow/models, research/slim/nets/mobilenet_v1.py.
 """
 
@@ -20,6 +21,8 @@ from zoo.errors import UsageError
 Size = Sequence[int | None]
 RESNET_BLOCKS = {"resnet_v1_50": (3, 4, 6, 3), "resnet_v1_101": (3, 4, 23, 3), "resnet_v1_152": (3, 8, 36, 3)}
 _RESNET_EPSILON = 1e-5
+_MOBILENET_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+_LEAST_WIDTH, _LEAST_SIZE = 8, 32
 
 
 def build_slim(net: SlimNet, classes: int, size: Size | None = None, alpha: float | None = None) -> keras.Model:
@@ -58,9 +61,7 @@ def _builder(net: SlimNet, alpha: float | None) -> Callable[[Any, int], keras.Mo
     options: dict[str, Any] = {"weights": None, "classifier_activation": None}
     if net.name in functions:
         return lambda shape, classes: functions[net.name](input_shape=shape, classes=classes, **options)
-    return lambda shape, classes: keras.applications.MobileNet(
-        input_shape=shape, classes=classes, alpha=1.0 if alpha is None else alpha, **options
-    )
+    return lambda shape, classes: _mobilenet(shape, classes, 1.0 if alpha is None else alpha)
 
 
 def _normalized(x: Any, name: str, **options: Any) -> Any:
@@ -101,6 +102,29 @@ def _bottleneck(x: Any, width: int, stride: int, name: str, *, projected: bool) 
     y = layers.ReLU(name=f"{name}_2_relu")(convolved(y, 2, width, 3, stride))
     y = layers.Add(name=f"{name}_add")([shortcut, convolved(y, 3, 4 * width, 1)])
     return layers.ReLU(name=f"{name}_out")(y)
+
+
+def _mobilenet(shape: Size, classes: int, alpha: float) -> keras.Model:
+    def width(full: int) -> int:
+        return max(int(full * alpha), _LEAST_WIDTH)
+
+    if small := [each for each in shape[:2] if each is not None and each < _LEAST_SIZE]:
+        raise ValueError(f"its input should be at least {_LEAST_SIZE}x{_LEAST_SIZE}, and {small[0]} is less")
+    inputs = layers.Input(shape)
+    conv = layers.Conv2D(width(32), 3, strides=2, padding="same", use_bias=False, name="conv1")
+    x = _relu6(conv(inputs), "conv1")
+    for number, (full, stride) in enumerate(_MOBILENET_BLOCKS, 1):
+        deep, point = f"conv_dw_{number}", f"conv_pw_{number}"
+        conv = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False, name=deep)
+        x = _relu6(conv(x), deep)
+        x = _relu6(layers.Conv2D(width(full), 1, use_bias=False, name=point)(x), point)
+    x = layers.Dropout(1e-3, name="dropout")(layers.GlobalAveragePooling2D(keepdims=True, name="avg_pool")(x))
+    x = layers.Reshape((classes,), name="predictions")(layers.Conv2D(classes, 1, name="conv_preds")(x))
+    return keras.Model(inputs, x, name="mobilenet_v1")
+
+
+def _relu6(x: Any, name: str) -> Any:
+    return layers.ReLU(6.0, name=f"{name}_relu")(_normalized(x, f"{name}_bn"))
 
 
 def _inception_v1(shape: Size, classes: int) -> keras.Model:

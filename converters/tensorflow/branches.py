@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -26,28 +27,52 @@ _SWITCHES, _MERGES = {"Switch", "RefSwitch"}, {"Merge", "RefMerge"}
 _RANDOM = {"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2"}
 _CHOOSING = {"Mul", "Select", "SelectV2"}
 _SCALING = {"Mul", "RealDiv", "Div"}
-_FOR_INFERENCE = re.compile(r"infer|predict|eval|test", re.IGNORECASE)
-_KEPT, _LOST = re.compile(r"keep", re.IGNORECASE), re.compile(r"drop|rate", re.IGNORECASE)
-_TRAINING = re.compile(r"train|learning_phase", re.IGNORECASE)
+_TRAINING = {"train", "training", "trainable", "phase", "istrain", "istraining"}
+_INFERRING = {"infer", "inference", "predict", "predicting", "prediction", "eval", "evaluate", "evaluating",
+              "evaluation", "test", "testing"}  # fmt: skip
+_KEPT, _LOST = {"keep", "pkeep", "keepprob"}, {"drop", "dropout", "droprate", "dropprob", "dropoutrate"}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_UNNAMED = re.compile(r"placeholder(with_?default)?(_\d+)?", re.IGNORECASE)
 
 
-def inference_value(node: Message) -> Any:
+def inference_value(node: Message, declared: str | None = None) -> Any:
     """Returns what a placeholder is in inference: whether to train, how much to drop; None where it is an input.
 
-    A default counts, where there is one: but for what says that a net trains.
+    Whole words of its name tell; a `heart_rate` is an input. A default counts, where there is one: but for what says
+    that a net trains.
+
+    Args:
+        node: The placeholder.
+        declared: What a signature calls it as an input; None: none has it. It is one then unless its name says else.
     """
     dtype, name = tf.as_dtype(node.attr["dtype"].type), node.name.rpartition("/")[2]
     shape = node.attr["shape"].shape if "shape" in node.attr else None
     if shape is not None and shape.dim:
         return None
+    is_single = shape is not None and not shape.unknown_rank
+    words = _words(name) | _words(declared or "")
     if dtype == tf.bool:
-        is_training = _TRAINING.search(name) is not None
-        if node.op == "PlaceholderWithDefault" and not is_training:
+        if words & _TRAINING:
+            return False
+        if node.op == "PlaceholderWithDefault":
             return None
-        return not is_training and _FOR_INFERENCE.search(name) is not None
-    if dtype.is_floating and _KEPT.search(name):
+        if words & _INFERRING:
+            return True
+        return False if declared is None and (is_single or _UNNAMED.fullmatch(name)) else None
+    if not dtype.is_floating:
+        return None
+    if words & _KEPT:
         return 1.0
-    return 0.0 if dtype.is_floating and _LOST.search(name) else None
+    return 0.0 if words & _LOST or (declared is None and words == {"rate"}) else None
+
+
+def _words(name: str) -> set[str]:
+    """Returns the words of a name.
+
+    >>> sorted(_words("isTraining_1")), sorted(_words("heart_rate"))
+    (['is', 'training'], ['heart', 'rate'])
+    """
+    return {each.lower() for each in _WORD.findall(name)}
 
 
 def with_known(graph: Message, values: Mapping[str, Any]) -> None:
@@ -70,12 +95,12 @@ def take_branches(graph: Message) -> bool:
 
     The nodes of the others stay; nothing needs them any more.
     """
-    nodes = by_name(graph)
-    known = _Known(nodes)
+    known = dict[str, bool | None]()
     dead, instead, calls = set[str](), dict[str, str](), False
     for node in in_order(graph):
         node.input[:] = [each if each[0] == "^" else instead.get(full_name(each), each) for each in node.input]
-        if node.op in _SWITCHES and (chosen := known.value(node.input[1])) is not None:
+        known[node.name] = _value(node, known)
+        if node.op in _SWITCHES and (chosen := known.get(maker(node.input[1]))) is not None:
             instead[f"{node.name}:{int(chosen)}"] = full_name(node.input[0])
             dead.add(f"{node.name}:{int(not chosen)}")
             if maker(node.input[0]) in dead:
@@ -88,7 +113,7 @@ def take_branches(graph: Message) -> bool:
                 dead.add(node.name)
         elif any(_is_dead(dead, each) for each in node.input):
             dead.add(node.name)
-        elif node.op in BRANCHES and (chosen := known.value(node.input[0])) is not None:
+        elif node.op in BRANCHES and (chosen := known.get(maker(node.input[0]))) is not None:
             _take_function(node, chosen)
             calls = True
     use_instead(graph, instead)
@@ -108,32 +133,32 @@ def _take_function(node: Message, chosen: bool) -> None:
     node.CopyFrom(made)
 
 
-class _Known:
-    """Which single numbers are known, as those by which branches are chosen."""
+def _value(node: Message, known: Mapping[str, bool | None]) -> bool | None:
+    """Returns whether what a node makes is one number by which branches are chosen, and true; None where not known.
 
-    def __init__(self, nodes: Mapping[str, Message]) -> None:
-        self._nodes = nodes
+    Args:
+        node: The node.
+        known: The same of the nodes before it.
+    """
+    given = [known.get(maker(each)) for each in data_inputs(node)]
+    match node.op:
+        case "Const":
+            return _single(node.attr["value"].tensor)
+        case "Identity" | "StopGradient" | "Squeeze" | "Reshape" | "Cast" | "Switch" if given:
+            return given[0]
+        case "LogicalNot" if given:
+            return None if given[0] is None else not given[0]
+        case "LogicalAnd" | "LogicalOr" as operation:
+            ends = operation == "LogicalOr"
+            return ends if ends in given else None if None in given else not ends
+    return None
 
-    def value(self, tensor: str) -> bool | None:
-        """Returns whether a value is true; None where that is not known."""
-        node = self._nodes.get(maker(tensor))
-        given = [each for each in node.input if each[0] != "^"] if node is not None else []
-        match node.op if node is not None else "":
-            case "Const":
-                array = tf.make_ndarray(node.attr["value"].tensor)  # type: ignore[union-attr]
-                return bool(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "bif" else None
-            case "Identity" | "StopGradient" | "Squeeze" | "Reshape" | "Cast":
-                return self.value(given[0])
-            case "Switch":
-                return self.value(given[0])
-            case "LogicalNot":
-                found = self.value(given[0])
-                return None if found is None else not found
-            case "LogicalAnd" | "LogicalOr" as operation:
-                both = [self.value(each) for each in given]
-                ends = operation == "LogicalOr"
-                return ends if ends in both else None if None in both else not ends
+
+def _single(tensor: Message) -> bool | None:
+    if math.prod(each.size for each in tensor.tensor_shape.dim) != 1:
         return None
+    array = tf.make_ndarray(tensor)
+    return bool(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "bif" else None
 
 
 def without_dropout(graph: Message) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoo.converters.tensorflow.graphs import (
@@ -16,8 +16,9 @@ from zoo.converters.tensorflow.graphs import (
     maker,
     readers,
 )
+from zoo.converters.tensorflow.inlining import output_count
 
-from zoo.errors import NotConvertible, UsageError, nearest_names
+from zoo.errors import IntegrityError, NotConvertible, UsageError, nearest_names
 
 _KERNELS = {
     "MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput",
@@ -49,16 +50,46 @@ def named_tensors(graph: Message, names: Sequence[str], what: str) -> list[str]:
     """Returns tensors that a user names, by their full names.
 
     Raises:
-        UsageError: There is no such node.
+        UsageError: There is no such tensor.
     """
-    nodes = by_name(graph)
     for name in names:
-        if maker(name) not in nodes:
-            raise UsageError(
-                f"Expected {what} of the graph, such as {_examples(graph)}; it has no {name!r}."
-                f"{nearest_names(name, list(nodes))}"
-            )
+        if fault := _fault(graph, name):
+            raise UsageError(f"Expected {what} of the graph, such as {_examples(graph)}; {fault}")
     return [full_name(each) for each in names]
+
+
+def refuse_missing(graph: Message, tensors: Mapping[str, str], signature: str) -> None:
+    """Refuses a signature of what the graph does not have.
+
+    Args:
+        graph: The graph.
+        tensors: Those that the signature names, by what it calls them.
+        signature: Its name.
+
+    Raises:
+        IntegrityError: There is no such tensor.
+    """
+    for name, tensor in tensors.items():
+        if fault := _fault(graph, tensor):
+            raise IntegrityError(
+                f"{name!r} of the signature {signature!r} is no tensor of the graph: {fault} Get it again."
+            )
+
+
+def _fault(graph: Message, tensor: str) -> str:
+    """Returns why a graph has no such tensor, in words; "" where it has."""
+    nodes = by_name(graph)
+    node = nodes.get(tensor.partition(":")[0])
+    if node is None:
+        return f"it has no {tensor!r}.{nearest_names(tensor, list(nodes))}"
+    count = output_count(node, {each.signature.name: each for each in graph.library.function})
+    number = full_name(tensor).partition(":")[2]
+    if number.isdecimal() and int(number) < count:
+        return ""
+    if not count:
+        return f"nothing comes out of {node.name!r} ({node.op})."
+    last = f" to {node.name}:{count - 1}" if count > 1 else ""
+    return f"it has no {tensor!r}: {node.name!r} ({node.op}) makes {node.name}:0{last}."
 
 
 def _examples(graph: Message) -> str:
@@ -153,7 +184,7 @@ def _before(nodes: dict[str, Message], loss: Message) -> str:
     tensor = full_name(loss.input[0])
     scope = loss.name.rpartition("/")[0]
     own = tuple(f"{each}/" for each in (loss.name, scope) if each)
-    while (node := nodes[maker(tensor)]).op in _HANDING_ON and node.name.startswith(own):
+    while (node := nodes.get(maker(tensor))) and node.op in _HANDING_ON and node.name.startswith(own):
         if node.name.rpartition("/")[0] == scope and node.op != "Reshape":
             break  # the user's own, in the same scope
         tensor = full_name(node.input[0])

@@ -6,8 +6,8 @@ Format: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/fra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -34,6 +34,15 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """The tensors that go into a graph and come out, by what they are called outside, and the sizes of some inputs."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    shapes: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PlainGraph:
     """A graph in inference without variables, branches or calls of functions.
 
@@ -44,6 +53,7 @@ class PlainGraph:
         weights: What the graph's other placeholders stand for, by the names of these.
         run: Returns what TensorFlow itself computes for inputs, by the names of the outputs.
         notes: What was decided, for people.
+        rounding: How far the original may be from it only because that computes in 16 bits, of the largest value.
     """
 
     graph: Message
@@ -52,6 +62,7 @@ class PlainGraph:
     weights: dict[str, Weight]
     run: Callable[[Mapping[str, Array]], dict[str, Array]]
     notes: tuple[str, ...] = ()
+    rounding: float = 0.0
 
 
 def maker(tensor: str) -> str:

@@ -6,22 +6,22 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnx
 from zoo.converters.exporting.net import Net
-from zoo.converters.exporting.writing import PRODUCER, Header, write_model
+from zoo.converters.exporting.writing import PRODUCER, Header, private_folder, publish, write_model
 from zoo.converters.parity import checked_limit
 from zoo.converters.tensorflow.graphs import PlainGraph
 from zoo.converters.tensorflow.judging import errors_against_tensorflow, refuse_unlike
-from zoo.converters.tensorflow.sources import Asked, read_source
+from zoo.converters.tensorflow.single_precision import in_single_precision
+from zoo.converters.tensorflow.sources import Asked, Kind, read_source
 from zoo.converters.tensorflow.translating import net_of_graph
 
-from zoo.errors import NotConvertible
-
-VERSION = 1  # of what is made of a graph: one more whenever another model is, so that kept conversions are made anew
+VERSION = 2  # of what is made of a graph: one more whenever another model is, so that kept conversions are made anew
 _LARGEST = (1 << 31) - (1 << 24)  # bytes of weights in one file: protobuf ends at 2 GiB, and the graph takes some
 
 
@@ -51,7 +51,8 @@ def tensorflow_to_onnx(
             last tensor before the loss.
         shapes: The sizes of inputs, as TensorFlow has them, by name; None for one that varies.
         arguments: What a function is told besides tensors: {"trainable": False}.
-        limit: The largest error that passes, relative to the largest value of an output.
+        limit: The largest error that passes, relative to the largest value of an output. Of what computes in 16 bits,
+            1e-2 (bfloat16: 6e-2) passes anyway, for the result computes in 32.
 
     Raises:
         NotFoundError: There is no such file.
@@ -68,10 +69,26 @@ def tensorflow_to_onnx(
         return onnx.load(target)
 
 
+@dataclass(frozen=True)
+class Written:
+    """What there is to tell of a file of ONNX that was made of what TensorFlow has saved.
+
+    Attributes:
+        notes: What was decided, for people.
+        error: How far it is from what TensorFlow computes, relative to the largest value of an output.
+        rounding: How far it might have been only because TensorFlow computes in 16 bits; 0: it does not.
+    """
+
+    notes: tuple[str, ...]
+    error: float
+    rounding: float
+
+
 def tensorflow_to_onnx_file(
     path: str | os.PathLike[str],
     target: Path,
     *,
+    kind: Kind | None = None,
     signature: str | None = None,
     tags: Sequence[str] | None = None,
     inputs: Sequence[str] | None = None,
@@ -79,14 +96,15 @@ def tensorflow_to_onnx_file(
     shapes: Mapping[str, Sequence[int | None]] | None = None,
     arguments: Mapping[str, Any] | None = None,
     limit: float = 1e-4,
-) -> tuple[str, ...]:
-    """Writes what TensorFlow has saved as a file of ONNX, and returns what was decided, for people.
+) -> Written:
+    """Writes what TensorFlow has saved as a file of ONNX, and returns what there is to tell of that.
 
     Weights are written one by one: they are in memory once. The rest is as for `tensorflow_to_onnx`.
 
     Args:
         path: What is saved.
-        target: The file to write; there is none yet. Weights of more than 2 GB go to another beside it.
+        target: The file to write. Weights of more than 2 GB go to another beside it.
+        kind: What is saved there, where a guard has judged the path as such; None: what lies there tells.
         signature: As there.
         tags: As there.
         inputs: As there.
@@ -98,19 +116,22 @@ def tensorflow_to_onnx_file(
     Raises:
         NotFoundError: There is no such file.
         IntegrityError: As there.
-        NotConvertible: As there; what was written is removed.
+        NotConvertible: As there; nothing is left of what was written.
         UsageError: As there.
+        DiskError: It cannot be written.
     """
     checked_limit(limit)
-    plain = read_source(Path(path), Asked(signature, tags, inputs, outputs, shapes or {}, arguments))
-    bare = _written(net_of_graph(plain), plain, Path(path).name, target)
-    try:
-        errors = errors_against_tensorflow(target, bare, plain)
-        refuse_unlike(errors, limit)
-    except NotConvertible:
-        target.unlink(missing_ok=True)
-        raise
-    return (*plain.notes, f"TensorFlow and ONNX agree to {max(errors.values()):.1e} of the largest value.")
+    asked = Asked(signature, tags, inputs, outputs, shapes or {}, arguments)
+    plain = in_single_precision(read_source(Path(path), asked, kind))
+    net = net_of_graph(plain)
+    with private_folder(target) as folder:
+        bare = _written(net, plain, Path(path).name, folder / target.name)
+        errors = errors_against_tensorflow(folder / target.name, bare, plain)
+        refuse_unlike(errors, max(limit, plain.rounding))
+        publish(folder, target)
+    error = max(errors.values())
+    told = f"TensorFlow and ONNX agree to {error:.1e} of the largest value."
+    return Written((*plain.notes, told), error, plain.rounding)
 
 
 def _written(net: Net, plain: PlainGraph, name: str, target: Path) -> onnx.ModelProto:

@@ -113,17 +113,35 @@ def _inside(tensor: str, scope: str, names: Mapping[str, str]) -> str:
 
 def _outputs(node: Message, known: Mapping[str, Message]) -> Iterator[tuple[str, str]]:
     """Yields the names that what a node makes has in a function, and those that it has in a graph."""
-    operation = known[node.op].signature if node.op in known else _operation(node.op)
     place = 0
-    for each in operation.output_arg:
-        size = 1
-        if each.number_attr:
-            size = node.attr[each.number_attr].i
-        elif each.type_list_attr:
-            size = len(node.attr[each.type_list_attr].list.type)
+    for name, size in _output_sizes(node, known):
         for number in range(size):
-            yield f"{node.name}:{each.name}:{number}", f"{node.name}:{place}"
+            yield f"{node.name}:{name}:{number}", f"{node.name}:{place}"
             place += 1
+
+
+def output_count(node: Message, known: Mapping[str, Message]) -> int:
+    """Returns how many tensors a node makes.
+
+    Args:
+        node: The node.
+        known: The functions of its graph, by name.
+
+    Raises:
+        NotConvertible: TensorFlow does not know the operation.
+    """
+    return sum(size for _, size in _output_sizes(node, known))
+
+
+def _output_sizes(node: Message, known: Mapping[str, Message]) -> Iterator[tuple[str, int]]:
+    operation = known[node.op].signature if node.op in known else _operation(node.op)
+    for each in operation.output_arg:
+        if each.number_attr:
+            yield each.name, node.attr[each.number_attr].i
+        elif each.type_list_attr:
+            yield each.name, len(node.attr[each.type_list_attr].list.type)
+        else:
+            yield each.name, 1
 
 
 def _operation(name: str) -> Message:

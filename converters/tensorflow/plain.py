@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 from zoo.converters.tensorflow.branches import take_branches, with_known, without_dropout
 from zoo.converters.tensorflow.graphs import (
     Array,
+    Ends,
     Message,
     PlainGraph,
     Weight,
@@ -24,6 +25,7 @@ from zoo.converters.tensorflow.graphs import (
 )
 from zoo.converters.tensorflow.inlining import without_calls
 from zoo.converters.tensorflow.lifting import lift_constants, lift_variables
+from zoo.converters.tensorflow.sessions import session_run
 
 from zoo.errors import NotConvertible, UsageError
 
@@ -31,15 +33,6 @@ _INPUT, _OUTPUT = "zoo_input_{}", "zoo_output_{}"
 _MOST_ROUNDS = 20  # branches in functions in branches
 _BY_BATCH = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 Kinds = Mapping[str, tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Ends:
-    """The tensors that go into a graph and come out, by what they are called outside, and the sizes of some inputs."""
-
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    shapes: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
 
 
 def plain_graph(
@@ -87,7 +80,7 @@ def plain_graph(
     notes = [f"What drops numbers by chance was left away ({dropped} times)."] if dropped else []
     notes += [f"{name!r} is {value} in inference." for name, value in known.items()]
     weights = [name for name in (*kinds, *lifted) if name in nodes]
-    return Unbound(graph, placed, (*weights, *constants), constants, tuple(notes))
+    return Unbound(graph, placed, (*weights, *constants), constants, tuple(notes), dropped > 0)
 
 
 @dataclass(frozen=True)
@@ -100,6 +93,7 @@ class Unbound:
         weights: Which placeholders stand for numbers.
         constants: The numbers that were in the graph.
         notes: What was decided.
+        is_random: Whether the original drops numbers by chance, so that no two runs of it agree.
     """
 
     graph: Message
@@ -107,14 +101,21 @@ class Unbound:
     weights: tuple[str, ...]
     constants: dict[str, Weight]
     notes: tuple[str, ...]
+    is_random: bool
 
     def with_weights(
         self, weights: Mapping[str, Weight], run: Callable[[Mapping[str, Array]], dict[str, Array]]
     ) -> PlainGraph:
-        """Returns the graph with its variables' values, and what computes the original."""
-        return PlainGraph(
-            self.graph, self.ends.inputs, self.ends.outputs, {**weights, **self.constants}, run, self.notes
-        )
+        """Returns the graph with its variables' values, and what computes the original; itself, where that is random.
+
+        Args:
+            weights: The values.
+            run: Computes the original.
+        """
+        both = {**weights, **self.constants}
+        if self.is_random:
+            run = session_run(self.graph, self.ends, (), {}, both)
+        return PlainGraph(self.graph, self.ends.inputs, self.ends.outputs, both, run, self.notes)
 
 
 def _with_placeholders(graph: Message, ends: Ends) -> Ends:

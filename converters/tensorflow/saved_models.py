@@ -93,7 +93,8 @@ def chosen_signature(names: Sequence[str], wanted: str | None) -> str | None:
     if found := [each for each in _DEFAULTS if each in names]:
         return found[0]
     if len(names) > 1:
-        raise UsageError(f"The SavedModel has several signatures: {known}. Say which: --signature {sorted(names)[0]}")
+        first = sorted(names)[0]
+        raise UsageError(f"The SavedModel has several signatures: {known}. Say which: --signature {first} (signature).")
     return names[0] if names else None
 
 

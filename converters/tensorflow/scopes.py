@@ -10,6 +10,7 @@ from zoo.converters.exporting.naming import Names
 
 _NUMBERED = re.compile(r"__\d+$")
 _AGAIN = re.compile(r"(.+)_\d+")
+_CALLED = re.compile(r"(?:Stateful)?PartitionedCall(?:_\d+)?")  # the body of a function, which has its layer's scope
 # What functions of TensorFlow, and layers made of several, call the scopes of their own.
 _INSIDE = {
     "batchnorm", "moments", "Tensordot", "convolution", "separable_conv2d", "depthwise", "dropout", "cond", "einsum",
@@ -42,7 +43,8 @@ class Scopes(Names):
 
 
 def _parts(name: str) -> list[str]:
-    return [_NUMBERED.sub("", part) for part in name.partition(":")[0].split("/")]
+    *scope, last = [_NUMBERED.sub("", part) for part in name.partition(":")[0].split("/")]
+    return [*(part for part in scope if not _CALLED.fullmatch(part)), last]
 
 
 def _scope(name: str) -> list[str]:

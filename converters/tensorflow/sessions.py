@@ -6,8 +6,17 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
-from zoo.converters.tensorflow.graphs import Array, Message, Weight, by_name, full_name, imported, needed, placeholder
-from zoo.converters.tensorflow.plain import Ends
+from zoo.converters.tensorflow.graphs import (
+    Array,
+    Ends,
+    Message,
+    Weight,
+    by_name,
+    full_name,
+    imported,
+    needed,
+    placeholder,
+)
 
 _VALUE, _ASSIGN = "zoo_value_{}", "zoo_assign_{}"
 

@@ -6,17 +6,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from zoo.converters.exporting.translating import array_of
-from zoo.converters.tensorflow.ends import found_output, inputs_below, last_tensors, named_tensors
+from zoo.converters.literal_paths import literal_folder
+from zoo.converters.tensorflow.ends import found_output, inputs_below, last_tensors, named_tensors, refuse_missing
 from zoo.converters.tensorflow.functions import Function, chosen_function
-from zoo.converters.tensorflow.graphs import PLACEHOLDERS, Array, Message, PlainGraph, Weight, full_name, needed
+from zoo.converters.tensorflow.graphs import (
+    PLACEHOLDERS,
+    Array,
+    Ends,
+    Message,
+    PlainGraph,
+    Weight,
+    full_name,
+    maker,
+    needed,
+)
 from zoo.converters.tensorflow.lifting import VariablesInLoopsError, lift_constants
-from zoo.converters.tensorflow.plain import Ends, plain_graph
+from zoo.converters.tensorflow.plain import plain_graph
 from zoo.converters.tensorflow.saved_models import (
     chosen_graph,
     chosen_signature,
@@ -31,6 +42,7 @@ from zoo.converters.tensorflow.variables import saved_values, variable_kinds
 from zoo.errors import IntegrityError, NotFoundError, UsageError
 
 Shapes = Mapping[str, Sequence[int | None]]
+Kind = Literal["saved model", "checkpoint", "graph"]
 
 
 @dataclass(frozen=True)
@@ -54,40 +66,50 @@ class Asked:
     arguments: Mapping[str, Any] | None = None
 
 
-def read_source(path: Path, asked: Asked) -> PlainGraph:
+def read_source(path: Path, asked: Asked, kind: Kind | None = None) -> PlainGraph:
     """Returns what is saved at a path as a plain graph.
 
     Args:
         path: The folder of a SavedModel, the prefix of a checkpoint that has a `.meta`, its `.meta`, or a frozen `.pb`.
         asked: What is wanted of it.
+        kind: What it is; the path is then taken as it is: the folder, the prefix, or the frozen `.pb`. None: what lies
+            there tells.
 
     Raises:
         NotFoundError: There is nothing.
         IntegrityError: It is damaged, or its graph does what cannot be converted.
         UsageError: What was asked for names nothing in it.
     """
-    if path.is_dir():
+    if kind is None:
+        kind, path = _recognised(path)
+    if kind == "saved model":
         return _of_folder(path, asked)
-    prefix = path.with_suffix("") if path.suffix == ".meta" else path
-    meta = prefix.with_name(f"{prefix.name}.meta")
-    if meta.is_file():
-        _refuse_for_graphs(asked)
-        graph = _parsed(meta, tf.compat.v1.MetaGraphDef).graph_def
-        return _of_graph(graph, prefix, asked, {}, {})
-    if path.is_file():
-        _refuse_for_graphs(asked)
-        return _of_frozen(_parsed(path, tf.compat.v1.GraphDef), asked)
-    raise NotFoundError(
-        f"Expected the folder of a SavedModel, the prefix of a checkpoint beside whose files is {meta.name}, or a "
-        f"frozen graph (.pb); there is nothing at {path}."
-    )
-
-
-def _refuse_for_graphs(asked: Asked) -> None:
     if asked.signature is not None or asked.tags is not None or asked.arguments:
         raise UsageError(
             "Signatures, tags and arguments are of SavedModels; graphs have none. Say --input and --output."
         )
+    if kind == "checkpoint":
+        return _of_graph(_parsed(_meta_of(path), tf.compat.v1.MetaGraphDef), path, asked, {}, {})
+    return _of_frozen(_parsed(path, tf.compat.v1.GraphDef), asked)
+
+
+def _recognised(path: Path) -> tuple[Kind, Path]:
+    """Returns what is saved at a path, and the folder, prefix or file that it is."""
+    if path.is_dir():
+        return "saved model", path
+    prefix = path.with_suffix("") if path.suffix == ".meta" else path
+    if _meta_of(prefix).is_file():
+        return "checkpoint", prefix
+    if path.is_file():
+        return "graph", path
+    raise NotFoundError(
+        f"Expected the folder of a SavedModel, the prefix of a checkpoint beside whose files is "
+        f"{_meta_of(prefix).name}, or a frozen graph (.pb); there is nothing at {path}."
+    )
+
+
+def _meta_of(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.meta")
 
 
 def _parsed(path: Path, kind: Any) -> Message:
@@ -118,7 +140,8 @@ def _of_folder(folder: Path, asked: Asked) -> PlainGraph:
         raise UsageError("A SavedModel of TensorFlow 1 has no functions that take arguments.")
     inputs = tensors_of(signatures[name].inputs, "input") if name is not None else {}
     outputs = tensors_of(signatures[name].outputs, "output") if name is not None else {}
-    return _of_graph(meta.graph_def, folder / "variables" / "variables", asked, inputs, outputs)
+    refuse_missing(meta.graph_def, {**inputs, **outputs}, name or "")
+    return _of_graph(meta, folder / "variables" / "variables", asked, inputs, outputs)
 
 
 def _of_function(folder: Path, asked: Asked) -> PlainGraph:
@@ -126,7 +149,8 @@ def _of_function(folder: Path, asked: Asked) -> PlainGraph:
         raise UsageError("Expected no --input: what goes into a SavedModel of TensorFlow 2, its signature tells.")
     with tf.device("/cpu:0"):
         try:
-            loaded = tf.saved_model.load(os.fspath(folder), tags=asked.tags)
+            with literal_folder(folder) as path:
+                loaded = tf.saved_model.load(os.fspath(path), tags=asked.tags)
         except Exception as error:  # of TensorFlow, of many kinds
             why = " ".join(str(error).split())[:300]
             raise IntegrityError(f"TensorFlow cannot load the SavedModel in {folder}: {why}") from error
@@ -203,13 +227,16 @@ def _run_of(loaded: Any, function: Function) -> Any:
 
 
 def _of_graph(
-    graph: Message, prefix: Path, asked: Asked, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    meta: Message, prefix: Path, asked: Asked, inputs: Mapping[str, str], outputs: Mapping[str, str]
 ) -> PlainGraph:
-    """Returns a graph of TensorFlow 1 whose variables' values are in a checkpoint."""
+    """Returns the graph of a MetaGraphDef of TensorFlow 1 whose variables' values are in a checkpoint."""
+    graph = meta.graph_def
     ends, known = _ends(graph, asked, inputs, outputs)
     kinds = variable_kinds(needed(graph, ends.outputs.values()))
     found = plain_graph(graph, ends, kinds, known)
-    values = saved_values(prefix, graph, {name: kinds[name] for name in kinds if name in found.weights})
+    values = saved_values(
+        prefix, graph, {name: kinds[name] for name in kinds if name in found.weights}, meta.saver_def.restore_op_name
+    )
     return found.with_weights(values, session_run(graph, ends, kinds, known, values))
 
 
@@ -235,10 +262,14 @@ def _ends(
     from zoo.converters.tensorflow.branches import inference_value
 
     given = named_tensors(graph, asked.inputs, "an input (--input)") if asked.inputs is not None else None
-    taken = {each.partition(":")[0] for each in given or inputs.values()}
+    declared = {maker(tensor): name for name, tensor in inputs.items()}
+    taken = {maker(each) for each in given or ()}
+
+    def value(node: Message) -> Any:
+        return None if node.name in taken else inference_value(node, declared.get(node.name))
 
     def is_known(node: Message) -> bool:
-        return node.name not in (taken if given else ()) and inference_value(node) is not None
+        return value(node) is not None
 
     if asked.outputs is not None and not set(asked.outputs) <= set(outputs):
         tensors = named_tensors(graph, asked.outputs, "an output (--output)")
@@ -250,7 +281,7 @@ def _ends(
         tensor = last[0] if len(last) == 1 else found_output(graph, is_known)
         outputs = {tensor.partition(":")[0]: tensor}
     part = needed(graph, outputs.values())
-    known = {each.name: inference_value(each) for each in part.node if _is_placeholder(each) and is_known(each)}
+    known = {each.name: value(each) for each in part.node if each.op in PLACEHOLDERS and is_known(each)}
     if given is not None:
         inputs = {each.partition(":")[0]: each for each in given}
     elif inputs:
@@ -258,7 +289,3 @@ def _ends(
     else:
         inputs = {each.partition(":")[0]: each for each in inputs_below(part, list(outputs.values()), is_known)}
     return Ends(dict(inputs), {name: full_name(each) for name, each in outputs.items()}, asked.shapes), known
-
-
-def _is_placeholder(node: Message) -> bool:
-    return node.op in PLACEHOLDERS

@@ -77,7 +77,9 @@ def test_the_next_command_is_one_that_works(net: Path) -> None:
         [np.full_like(weight, np.nan) for weight in broken.get_layer("c1").get_weights()]
     )
 
-    assert next_of(rows).startswith("zoo.transfer('other', (x, y)) in Python")
+    np.savez("YOURS.npz", x=np.random.default_rng(0).random((20, 4)), y=np.arange(20) % 2)
+    words, _, _ = next_of(rows).partition(",")
+    assert run(*words.split()[1:], "--plan").exit_code == 0
     assert next_of(any_size, "--preprocess", "unit").startswith("zoo.transfer('other', (x, y)) in Python")
     assert "transfer" not in next_of(broken, "--preprocess", "unit")
     assert next_of(any_size, "--input", "?x?x3", "--summary", "a net") == (

@@ -540,3 +540,20 @@ def test_k06_an_import_killed_after(point: str, home: Path) -> None:
     zoo.add(path, preprocess="unit")
     assert zoo.verify_outputs("net")[0].state == "as recorded"
     assert len(blobs_in(home)) == 1
+
+
+# --- the last unit ---
+
+
+@pytest.mark.parametrize(
+    ("activation", "most"), [("relu", 3), ("tanh", 3), ("linear", 2), ("sigmoid", 2), ("softmax", 2)]
+)
+def test_the_last_unit_is_reused_too_where_it_can_be_no_classifier(activation: str, most: int, tmp_path: Path) -> None:
+    layers = [keras.layers.Dense(6, "relu"), keras.layers.Dense(5, "relu"), keras.layers.Dense(4, activation)]
+    keras.Sequential([keras.Input((8,)), *layers]).save(tmp_path / "net.keras")
+    zoo.add(tmp_path / "net.keras")
+    x = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+
+    found = zoo.plan("net", (x, (x[:, 0] > 0).astype(int)))
+
+    assert (found.reuse, found.units) == (most, 3)

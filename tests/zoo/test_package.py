@@ -27,6 +27,7 @@ FLOORS = [
         "zoo.locking",
         "zoo.pages",
         "zoo.intervals",
+        "zoo.sample_texts",
     ],
     ["zoo.converters"],
     ["zoo.registry"],

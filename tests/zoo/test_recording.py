@@ -15,10 +15,12 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from text_modules import text_module
 
 import zoo
 from zoo import outputs
 from zoo.errors import NotFoundError
+from zoo.loading import opaque_model
 from zoo.recording import fixed_input, output_difference, record_output, tolerance
 from zoo.registry import InputSpec, RecordedOutput
 from zoo.registry.index import own_entries
@@ -27,6 +29,7 @@ from zoo.store.registering import put_entry
 
 PICTURES = "5c9330cb0fdb8539561f557dbe376e0f2f59295056b0b69c6e48363abba9828a"
 WORDS = "8a6df44d5c33fe5ec03acfdeeb006c88ef91537cf9240c52720c3cc2b4f72f49"
+TEXTS = "1d5da2b564729ea5f8e154583a297d8f2f98c67bf9a19398df28457bb0359aab"
 LAYERS = ("c1", "norm", "c2", "scores")
 
 
@@ -57,6 +60,8 @@ def test_the_input_is_the_same_for_ever() -> None:
 
     assert hashlib.sha256(pictures.astype("<f4").tobytes()).hexdigest() == PICTURES
     assert hashlib.sha256(words.astype("<i4").tobytes()).hexdigest() == WORDS
+    texts = fixed_input((8,), "string")
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest() == TEXTS
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int8", "int64"])
@@ -95,6 +100,27 @@ def test_words_are_rows_of_the_smallest_embedding() -> None:
     given = fixed_input(found.input, found.dtype, found.seed, found.low, found.high)
 
     assert set(given.ravel()) == {0, 1, 2}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_texts_are_recorded_and_compared_too(tmp_path: Path) -> None:
+    """Both those of one frozen unit, and those whose layers look words up."""
+    vectors = keras.layers.TextVectorization(vocabulary=["the", "film", "good", "bad", "and", "of"])
+    layers = [vectors, keras.layers.Embedding(9, 4), keras.layers.GlobalAveragePooling1D()]
+    in_layers = keras.Sequential([keras.Input((1,), dtype="string"), *layers])
+    unit = opaque_model(text_module(tmp_path / "one"))
+    other = opaque_model(text_module(tmp_path / "other", seed=1))
+    for model, shape in ((unit, (8,)), (in_layers, (8, 1))):
+        found = recorded(model)
+        assert (found.dtype, found.input, found.shape[0]) == ("string", shape, 8)
+        assert output_difference(model, found) < tolerance(model) / 10
+    assert output_difference(other, recorded(unit)) > 0.1
+
+    added = zoo.add(tmp_path / "one", name="texts")
+    assert own_entries()["texts"].recorded == added.entry.recorded is not None
+    assert [each.state for each in zoo.verify_outputs("texts")] == ["as recorded"]
+    put_entry(layout(), dataclasses.replace(added.entry, recorded=recorded(other)))
+    assert [each.state for each in zoo.verify_outputs("texts")] == ["differs"]
 
 
 # --- comparing ---
@@ -280,7 +306,7 @@ def test_what_cannot_be_recorded_says_why() -> None:
     picky = keras.Sequential([keras.Input((None, 2)), keras.layers.Reshape((7, 2))])
 
     assert "2 inputs" in str(record_output(both))
-    assert "of the kind string" in str(record_output(text))
+    assert "does not compute 8x1 random texts" in str(record_output(text))
     assert "does not compute 1x16x2" in str(record_output(picky))
 
 

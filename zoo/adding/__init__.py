@@ -20,12 +20,14 @@ from zoo.adding.looking import looked_at
 from zoo.adding.offered import made_name, own_files, refuse_impossible, renamed
 from zoo.adding.told import Added, Ask, Size, Told
 from zoo.data.seen import FACTS
+from zoo.loading.from_archive import saved_model_in
 from zoo.loading.mean_pictures import without_mean_picture
 from zoo.progress import Progress
 from zoo.registry import Entry, FileSpec
 from zoo.registry.index import own_entries
 from zoo.store.guards.formats import Offered, check_format, recognise
-from zoo.store.hub import is_handle, resolved_module
+from zoo.store.hub import is_handle
+from zoo.store.hub_modules import module_folder
 from zoo.store.keeping import copied, keep, refuse_taken
 from zoo.store.policy import policy_from_environment
 
@@ -52,6 +54,8 @@ def add(
     signature: str | None = None,
     tensors: Sequence[str] = (),
     outputs: Sequence[str] = (),
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+    limit: float | None = None,
     activation: str | None = None,
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
@@ -69,8 +73,8 @@ def add(
             of a run, which tells all about its model itself: the net is added without its preprocessing, which the
             entry then has.
         name: What it will be called; None: as the file.
-        arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`; for a checkpoint
-            also one of TF-Slim, or the path of a `.json` or `.keras` file that describes it.
+        arch: For weights alone: the net of `keras.applications` that they are of, such as `vgg16`; or the path of a
+            `.json` or `.keras` file that describes it; for a checkpoint also one of TF-Slim.
         input_size: Height, width and channels, where the files leave that open.
         preprocess: How pictures become numbers: `none`, `unit`, `tf`, `torch`, `caffe` (`zoo.registry.presets`), or a
             model that wants the same.
@@ -88,9 +92,13 @@ def add(
         signature: Of a SavedModel: what is called of it, such as `serving_default` or `__call__`.
         tensors: Of what TensorFlow 1 has saved: where the net begins, as in `("X:0",)`; found where nothing is said.
         outputs: Likewise where it ends, as in `("dnn/outputs/BiasAdd:0",)`; or names of a signature's outputs.
+        shapes: Of what TensorFlow has saved as a graph: the sizes of its inputs, as it has them, by name; None for one
+            that varies.
+        limit: Likewise the largest error that passes when it is converted, relative to the largest value of an output;
+            None: 1e-4, or 1e-2 where it computes in 16 bits.
         activation: Of a checkpoint without a graph that is a chain of dense layers: that of the hidden ones.
         include: Of weights alone: regular expressions for the variables that are wanted, as
-            `zoo.converters.restore` has them,
+            `zoo.restore` has them,
         exclude: for those that are not,
         rename: what their names become,
         layout: and how arrays of another framework lie.
@@ -108,20 +116,22 @@ def add(
         UnsafeFileError: A file could do harm.
         DiskError: There is no room for it.
     """
-    all_paths = [_place(each) for each in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    handle = next((each for each in given if isinstance(each, str) and is_handle(each)), None)
     numbers = {"color": color, "scale": scale, "mean": mean, "std": std}
-    run = run_among(all_paths)
     means: Sequence[str] = ()
     with contextlib.ExitStack() as held:
+        all_paths = [_place(each, progress, held) for each in given]
+        run = run_among(all_paths)
         if run is not None:
-            given = {"arch": arch, "input_size": input_size, "preprocess": preprocess, **numbers, "logits": logits}
-            refuse_told_twice(run, given)
+            said = {"arch": arch, "input_size": input_size, "preprocess": preprocess, **numbers, "logits": logits}
+            refuse_told_twice(run, said)
             offered, of_the_run = held.enter_context(of_run(run))
         else:
             all_paths, numbers, means = without_mean_picture(all_paths, preprocess, numbers)
             offered, of_the_run = recognise(all_paths), None
         told = Told(
-            name=made_name(offered) if name is None else name,
+            name=made_name(offered, handle) if name is None else name,
             arch=arch,
             size=None if input_size is None else tuple(input_size),
             preprocess=preprocess,
@@ -137,16 +147,25 @@ def add(
             tensors=tuple(tensors),
             outputs=tuple(outputs),
             activation=activation,
-            variables={"include": include, "exclude": exclude, "rename": rename, "layout": layout},
+            variables={
+                "include": include or None,
+                "exclude": exclude or None,
+                "rename": rename or None,
+                "layout": layout or None,
+            },
+            shapes=shapes,
+            limit=limit,
+            handle=handle,
         )
         return _added(told, offered, means, is_named=bool(name), replace=replace, progress=progress)
 
 
-def _place(path: str | os.PathLike[str]) -> Path:
-    """Returns the path that was given, or of the module whose address was."""
-    if isinstance(path, str) and is_handle(path):
-        return resolved_module(path, offline=policy_from_environment().offline)
-    return Path(path)
+def _place(path: str | os.PathLike[str], progress: Progress | None, held: contextlib.ExitStack) -> Path:
+    """Returns the path that was given, or, as long as the context lasts, of the module whose address was."""
+    if not (isinstance(path, str) and is_handle(path)):
+        return Path(path)
+    folder = held.enter_context(module_folder(path, policy_from_environment(), progress))
+    return saved_model_in(folder) or folder
 
 
 def _added(
@@ -158,14 +177,15 @@ def _added(
     there = own.get(told.name)
     if there is None or there.source != "local":
         refuse_taken(told.name, replace=replace)
-    with as_keras(offered, told) as (made, said), in_one_file(made) as (whole, remarks):
+    with as_keras(offered, told) as made, in_one_file(made.offered) as (whole, remarks):
         check_format(whole)
         with copied(own_files(whole), progress) as copies:
             if there is not None and _digests(there.files) != {copy.sha256 for copy in copies}:
                 refuse_taken(told.name, replace=replace)
-            added = looked_at(told, offered if made is offered else whole, copies, offered)
-            called = renamed(offered if made is offered else whole, copies, None if is_named else told.name)
-            notes = [*called, *means, *said, *remarks, *added.notes, *_twins(added.entry, own)]
+            kept = offered if made.offered is offered else whole
+            added = looked_at(told, kept, copies, offered, made.lacks)
+            called = renamed(kept, copies, None if is_named or told.handle else told.name)
+            notes = [*called, *means, *made.notes, *remarks, *added.notes, *_twins(added.entry, own)]
             if there is not None and _is_same(there, added.entry):
                 notes.append(f"{there.name} is here already, as it is: nothing was changed.")
                 added = dataclasses.replace(added, entry=there)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from zoo.adding import noting
-from zoo.adding.offered import FORMATS, kept_files, offered_copies
+from zoo.adding.offered import kept_files, offered_copies
+from zoo.adding.options import FORMATS
 from zoo.adding.told import Added, Told
 from zoo.adding.wanted import picture_size, wanted_input
 from zoo.errors import CutError, IntegrityError, UsageError
@@ -19,6 +21,7 @@ from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.presets import chosen_input
 from zoo.store.guards.formats import Offered, check_format
 from zoo.store.keeping import Copy, artifact
+from zoo.store.policy import shown as shown_address
 from zoo.store.unpacking import shown
 from zoo.surgery import split_units
 
@@ -29,7 +32,9 @@ _NOT_KNOWN = (
 )
 
 
-def looked_at(told: Told, offered: Offered, copies: Sequence[Copy], source: Offered) -> Added:
+def looked_at(
+    told: Told, offered: Offered, copies: Sequence[Copy], source: Offered, lacks: Sequence[str] = ()
+) -> Added:
     """Returns the entry of a model whose copies are whole and safe.
 
     Args:
@@ -37,25 +42,29 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy], source: Offe
         offered: What was copied.
         copies: The copies.
         source: What the user offered, which `offered` may have been made of.
+        lacks: Its layers whose weights were not in what the user offered.
     """
     path = source.files[0][1]
     labels = told.labels or (told.run.labels if told.run else None)
+    of_hub = told.handle and shown_address(told.handle)
+    source_name = of_hub or source.prefix or path.name
     draft = Entry(
         name=told.name,
         source="local",
         arch=told.arch,
         task="unknown",
-        summary=told.summary or (told.run.summary if told.run else f"Added from {source.prefix or path.name}"),
+        summary=told.summary or (told.run.summary if told.run else f"Added from {source_name}"),
         files=kept_files(offered, copies),
         input=None,
         output=OutputSpec(labels=labels, logits=told.logits or None, background=None),
         metrics={},
         license=told.license,
-        origin=told.run.origin if told.run else f"added from {shown(str(path.absolute()))}",
+        lacks=tuple(lacks),
+        origin=told.run.origin if told.run else f"added from {of_hub or shown(str(path.absolute()))}",
     )
     check_format(offered_copies(offered, copies))
     what = FORMATS[source.format] + (", kept as a Keras 3 archive" if source is not offered else "")
-    if source.format != "h5" and offered.format == "keras":
+    if source is not offered and offered.format == "keras":
         told = dataclasses.replace(told, arch=None)  # the net is in the file
         draft = dataclasses.replace(draft, arch=None)
     if offered.format == "h5" and not is_whole_model(copies[0].path, copies[0].name):
@@ -72,7 +81,7 @@ def looked_at(told: Told, offered: Offered, copies: Sequence[Copy], source: Offe
         draft = dataclasses.replace(draft, input=chosen_input(picture_size(told.size)))
     if offered.format in ("keras", "h5", "onnx", "caffe"):
         return _loaded(told, draft, [], what, copies)
-    return _kept(told, draft, what, f"this version keeps {what} files, and does not load them yet")
+    return _kept(told, draft, what, _which_net(told.name))
 
 
 def _which_net(name: str) -> str:
@@ -109,8 +118,7 @@ def _weights(told: Told, draft: Entry, copy: Copy) -> tuple[Entry, list[str]]:
             "whole file; or keep what is there, and start those layers as in training from scratch: --allow-partial "
             "(Python: allow_partial=True)"
         )
-    notes = [f"It lacks {len(found.lacks)} layers, which start as in training from scratch: {lacks}."]
-    notes = notes if found.lacks else []
+    notes = noting.lacking(found.lacks)
     entry = dataclasses.replace(
         draft,
         files=(copy.spec(found.role),),
@@ -140,7 +148,7 @@ def _loaded(told: Told, draft: Entry, notes: list[str], what: str, copies: Seque
     recorded = record_output(model, spec)
     if isinstance(recorded, str):
         notes.append(f"No output was recorded, for zoo verify --deep to compare: {recorded}.")
-    output = _output(draft.output, model)
+    output = _output(draft.output, model, is_of_run=told.run is not None)
     notes += noting.features(output, model)
     entry = dataclasses.replace(
         draft,
@@ -172,8 +180,11 @@ def _task(spec: InputSpec | None, output: OutputSpec) -> str:
     return "image-classification" if output.classes else "image-feature-vector"
 
 
-def _output(known: OutputSpec, model: keras.Model) -> OutputSpec:
+def _output(known: OutputSpec, model: keras.Model, *, is_of_run: bool) -> OutputSpec:
     """Returns what comes out, as far as the last layer tells: a softmax is of classes, other numbers of anything.
+
+    Features that no classifier puts out have no logits for certain: the last unit can then be reused as the others. A
+    linear layer may put out logits, one with a sigmoid labels; and the last unit of a run is never one to reuse.
 
     Raises:
         UsageError: The user calls them logits, and they cannot be such.
@@ -195,4 +206,11 @@ def _output(known: OutputSpec, model: keras.Model) -> OutputSpec:
         return dataclasses.replace(known, classes=shape[1], logits=False)
     if known.logits:
         return dataclasses.replace(known, classes=shape[1])
-    return known if known.classes else dataclasses.replace(known, features=shape[1])
+    if known.classes:
+        return known
+    may_be_classes = is_of_run or end is keras.activations.sigmoid or (end is linear and _has_kernel(last))
+    return dataclasses.replace(known, features=shape[1], logits=None if may_be_classes else False)
+
+
+def _has_kernel(layer: Any) -> bool:
+    return any(len(weight.shape) > 1 for weight in layer.weights)

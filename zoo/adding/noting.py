@@ -31,6 +31,13 @@ def headless(layers: Sequence[str]) -> str:
     )
 
 
+def lacking(layers: Sequence[str]) -> list[str]:
+    """Returns what there is to say of layers whose weights were not in the file, or not wanted of it."""
+    if not layers:
+        return []
+    return [f"It lacks {len(layers)} layers, which start as in training from scratch: {some(layers)}."]
+
+
 def sizes(entry: Entry, model: keras.Model) -> list[str]:
     """Returns what there is to say of weights whose user did not tell the size of pictures."""
     is_told = any(isinstance(layer, keras.layers.Flatten) for layer in model.layers)

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.adding.options import FORMATS, WEIGHTS, refuse_useless
 from zoo.adding.told import Told
 from zoo.errors import UsageError, nearest_names
 from zoo.names import name_fault, path_fault
@@ -15,20 +16,10 @@ from zoo.registry import FileSpec
 from zoo.registry.architectures import ARCHITECTURES
 from zoo.registry.presets import PRESETS, find_preprocessing
 from zoo.store.guards.formats import Format, Offered
+from zoo.store.hub import handle_name
 from zoo.store.keeping import Copy, Own
 from zoo.store.unpacking import shown
 
-FORMATS: dict[Format, str] = {
-    "keras": "Keras 3 archive",
-    "h5": "HDF5",
-    "onnx": "ONNX",
-    "savedmodel": "SavedModel",
-    "caffe": "Caffe",
-    "checkpoint": "TensorFlow checkpoint",
-    "graph": "TensorFlow graph",
-    "npz": ".npz",
-    "safetensors": "safetensors",
-}
 _SUFFIXES: dict[Format, str] = {
     "keras": ".keras", "h5": ".h5", "onnx": ".onnx", "npz": ".npz", "safetensors": ".safetensors", "graph": ".pb",
 }  # fmt: skip
@@ -36,7 +27,6 @@ _ENDS = (
     ".weights.h5", ".hdf5", ".h5", ".keras", ".onnx", ".npz", ".safetensors", ".caffemodel", ".prototxt", ".ckpt",
     ".pb", ".json",
 )  # fmt: skip
-_WEIGHTS: tuple[Format, ...] = ("h5", "npz", "safetensors", "checkpoint")
 
 
 def refuse_impossible(told: Told, offered: Offered) -> None:
@@ -47,33 +37,19 @@ def refuse_impossible(told: Told, offered: Offered) -> None:
         )
     if told.preprocess is not None and told.preprocess not in PRESETS:
         find_preprocessing(told.preprocess)
-    _refuse_useless(told, offered.format)
+    refuse_useless(told, offered)
     if told.arch is None:
         return
-    if offered.format not in _WEIGHTS:
+    if offered.format not in WEIGHTS:
         raise UsageError(
             f"--arch (Python: arch) tells which net weights are of; {FORMATS[offered.format]} files do without it."
         )
-    if told.arch not in ARCHITECTURES and offered.format != "checkpoint":  # which may be of TF-Slim, or a file's
+    if told.arch not in ARCHITECTURES and not told.names_definition and offered.format != "checkpoint":  # or TF-Slim's
         near = nearest_names(told.arch, ARCHITECTURES)
-        raise UsageError(f"Expected an architecture of keras.applications; got {told.arch!r}.{near}")
-
-
-def _refuse_useless(told: Told, format: Format) -> None:
-    """Refuses what says something about files of another format."""
-    uses = {
-        "--signature (signature)": (told.signature, ("savedmodel",)),
-        "--input X:0 (tensors)": (told.tensors, ("savedmodel", "graph", "checkpoint")),
-        "--output (outputs)": (told.outputs, ("savedmodel", "graph", "checkpoint")),
-        "--activation (activation)": (told.activation, ("checkpoint",)),
-        "--include, --exclude, --rename, --layout (include ...)": (told.chooses_variables, _WEIGHTS),
-    }
-    for option, (value, formats) in uses.items():
-        if value and format not in formats:
-            raise UsageError(
-                f"{option} is for {', '.join(FORMATS[each] for each in formats)}, and this is {FORMATS[format]}. Leave "
-                "it away."
-            )
+        raise UsageError(
+            "Expected an architecture of keras.applications, or a .json or .keras file that describes the net; got "
+            f"{told.arch!r}.{near}"
+        )
 
 
 def _stem(path: Path) -> tuple[str, str]:
@@ -83,9 +59,9 @@ def _stem(path: Path) -> tuple[str, str]:
     return name[: len(name) - len(end)], end
 
 
-def made_name(offered: Offered) -> str:
-    """Returns a model's name made of that of its file."""
-    stem = offered.prefix or _stem(offered.files[0][1])[0]
+def made_name(offered: Offered, handle: str | None = None) -> str:
+    """Returns a model's name made of that of its file, or of the address of its module."""
+    stem = handle_name(handle) if handle else offered.prefix or _stem(offered.files[0][1])[0]
     letters = (each for each in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(each))  # é is e
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", "".join(letters)).strip("-._+")[:100]
     if name_fault(name):

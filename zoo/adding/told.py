@@ -79,6 +79,11 @@ class Told:
         return self.preprocess is not None or any(value is not None for value in self.numbers.values())
 
     @property
+    def names_definition(self) -> bool:
+        """Returns whether `arch` is a file that describes the net."""
+        return self.arch is not None and self.arch.casefold().endswith((".json", ".keras"))
+
+    @property
     def chooses_variables(self) -> bool:
         """Returns whether it was said which variables of a file of weights are wanted, or what they are called."""
         return any(self.variables.values())

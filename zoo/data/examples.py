@@ -114,8 +114,9 @@ class ArrayExamples:
     ) -> None:
         self.x = _as_array(x, "examples")
         if self.x.ndim < 2 or self.x.dtype.kind not in "uifb":
+            texts = " Texts come in a .csv with columns text,label." if self.x.dtype.kind in "UOT" else ""
             raise DataError(
-                f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}."
+                f"Expected examples as an array of numbers [n, ...]; got {self.x.dtype} {list(self.x.shape)}.{texts}"
             )
         self.name, self.task = name, task
         self.classes, self.labels = number_targets(np.zeros(len(self.x), int) if y is None else y, task, classes)

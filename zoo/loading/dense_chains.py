@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from zoo.converters.restoring.chains import DenseLayer, dense_chain, layer_names
+from zoo.converters.restoring.layouts import DoesNotFitError, Layout, LayoutLike, parsed_layout
 from zoo.converters.restoring.pairing import renamed
-from zoo.converters.restoring.patterns import Selection
+from zoo.converters.restoring.patterns import Selection, compiled
 from zoo.converters.restoring.report import RestoreReport
 from zoo.converters.restoring.restorer import Known, planned
 from zoo.converters.restoring.sources import Source
@@ -30,10 +34,11 @@ def dense_net(source: Source, activation: str | None, chosen: Mapping[str, Any])
         UsageError: It is no such chain, its order cannot be told, or its activation is not said.
     """
     names = renamed(source.variables, chosen["rename"])
-    shapes = {new: source.variables[name].shape for name, new in names.items() if _numbers(source, name)}
-    wanted = _wanted(source, names, chosen)
+    shapes = _shapes(source, names, chosen["layout"])
+    wanted, left = _wanted(names, chosen)
     layers = dense_chain({new: shape for new, shape in shapes.items() if new in wanted})
-    hidden = len(layers) if _goes_on(layers, shapes) else len(layers) - 1
+    wholes = (shapes, {new: shape for new, shape in shapes.items() if new not in left})  # beside another net, or not
+    hidden = len(layers) if any(_goes_on(layers, each) for each in wholes) else len(layers) - 1
     model = _dense_model(layers, hidden, activation)
     known = Known(
         {
@@ -47,22 +52,48 @@ def dense_net(source: Source, activation: str | None, chosen: Mapping[str, Any])
     return model, plan.carry_out()
 
 
-def _numbers(source: Source, name: str) -> bool:
-    return source.variables[name].dtype.startswith(("float", "bfloat"))
+def _shapes(source: Source, names: Mapping[str, str], declared: Mapping[str, LayoutLike] | None) -> Shapes:
+    """Returns the shapes of numbers as they lie in Keras, by their new names."""
+    layouts = [
+        (compiled(text, "layout"), parsed_layout(each) if isinstance(each, str) else each)
+        for text, each in (declared or {}).items()
+    ]
+    return {
+        new: _shape(source, name, new, layouts)
+        for name, new in names.items()
+        if source.variables[name].dtype.startswith(("float", "bfloat"))
+    }
 
 
-def _wanted(source: Source, names: Mapping[str, str], chosen: Mapping[str, Any]) -> set[str]:
-    """Returns the new names of the variables that the user wants."""
+def _shape(source: Source, name: str, new: str, layouts: Sequence[tuple[re.Pattern[str], Any]]) -> tuple[int, ...]:
+    shape = source.variables[name].shape
+    for pattern, layout in layouts:
+        is_of_rank = not isinstance(layout, Layout) or layout.fits(len(shape))
+        if is_of_rank and (pattern.match(_in_model(new)) or pattern.match(name)):
+            with contextlib.suppress(DoesNotFitError):  # which is told later, with all others
+                return layout.shape(shape) if isinstance(layout, Layout) else np.shape(layout(source.read(name)))
+            return shape
+    return shape
+
+
+def _in_model(name: str) -> str:
+    """Returns what a variable is called in the model: layers have the last part of their scopes."""
+    return "/".join(name.split("/")[-2:])
+
+
+def _wanted(names: Mapping[str, str], chosen: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Returns the new names of the variables that the user wants, and of those that are to be left away."""
     include, exclude = Selection(chosen["include"], "include"), Selection(chosen["exclude"], "exclude")
-    found = set()
+    found, left = set[str](), set[str]()
     for name, new in names.items():
-        in_model = "/".join(new.split("/")[-2:])  # layers are called by the last part of their scopes
-        is_left = exclude.matches(name, new, in_model)
-        if (include.matches(name, new, in_model) or not include.is_given) and not is_left:
+        known = (name, new, _in_model(new))
+        if exclude.matches(*known):
+            left.add(new)
+        if include.matches(*known) or not include.is_given:
             found.add(new)
     for selection in (include, exclude):
         selection.refuse_useless(names)
-    return found
+    return found - left, left
 
 
 def _goes_on(layers: Sequence[DenseLayer], shapes: Shapes) -> bool:

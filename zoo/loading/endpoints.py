@@ -6,7 +6,7 @@ A module that can be called itself (as those of TensorFlow Hub) comes before its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from zoo.errors import IntegrityError, UsageError, nearest_names
+from zoo.converters.literal_paths import literal_folder
+from zoo.converters.tensorflow.functions import chosen_function
+from zoo.errors import IntegrityError, UsageError
 from zoo.store.unpacking import shown
 
 Shape = tuple[int | None, ...]
 
-CALL = "__call__"
-"""What stands for calling the module itself, where a signature is named."""
-
-_USUAL = ("serving_default", "default")
 _TAGS = (None, (), ("serve",))  # what a module of TensorFlow Hub of old has for inference has no tag
 _TEXTS = ("one text", "and another one that has more words, and 1.5 signs!?")
 _LARGEST_PROBE = 1 << 24  # numbers in an input that is made up
@@ -68,7 +66,8 @@ def opened_saved_model(folder: Path) -> Any:
     failure: Exception | None = None
     for tags in _TAGS:
         try:
-            return tf.saved_model.load(folder, tags)
+            with literal_folder(folder) as path:
+                return tf.saved_model.load(path, tags)
         except Exception as error:  # whatever TensorFlow makes of bytes
             failure = failure or error
             if "tags" not in str(error):
@@ -81,8 +80,7 @@ def endpoint_of(module: Any, signature: str | None, output: str | None) -> tuple
 
     Args:
         module: The SavedModel.
-        signature: The name of a signature, or `__call__`; None: the module itself where it can be called, or else
-            `serving_default`, `default`, or the only one.
+        signature: The name of a signature, or `__call__`; None: as `zoo.converters.tensorflow_to_onnx` chooses.
         output: The name of an output; None: the only one, or `default`.
 
     Raises:
@@ -111,59 +109,19 @@ def endpoint_of(module: Any, signature: str | None, output: str | None) -> tuple
 
 
 def _chosen(module: Any, signature: str | None) -> _Way:
-    signatures: Mapping[str, Any] = dict(sorted(getattr(module, "signatures", {}).items()))
-    if signature not in (None, CALL):
-        if signature not in signatures:
-            known = [*signatures, *([CALL] if callable(module) else [])]
-            near = nearest_names(str(signature), known)
-            raise UsageError(
-                f"Expected a signature of {', '.join(map(shown, known)) or 'none: there is none'}; got "
-                f"{shown(str(signature))}.{near}"
-            )
-        return _of_signature(str(signature), signatures[str(signature)])
-    if calls := sorted(_of_call(module), key=lambda each: each[0]):
-        return calls[0][1]
-    if signature == CALL:
-        raise UsageError("This SavedModel cannot be called itself with one tensor; name one of its signatures: "
-                         f"{', '.join(map(shown, signatures)) or 'it has none'}.")  # fmt: skip
-    name = next((each for each in _USUAL if each in signatures), None)
-    if name is None and len(signatures) != 1:
-        if signatures:
-            raise UsageError(f"Expected one of these signatures to be named: {', '.join(map(shown, signatures))}.")
-        raise IntegrityError("it has no signature, and cannot be called with one tensor itself")
-    name = name or next(iter(signatures))
-    return _of_signature(name, signatures[name])
-
-
-def _of_signature(name: str, function: Any) -> _Way:
-    _, sources = function.structured_input_signature
-    if len(sources) != 1 or not all(isinstance(each, tf.TensorSpec) for each in sources.values()):
-        takes = ", ".join(map(shown, sorted(sources))) or "nothing"
-        raise IntegrityError(f"its signature {shown(name)} takes {takes}, and not one tensor")
-    ((key, source),) = sources.items()
-    return _Way(name, lambda x: function(**{key: x}), source, function.structured_outputs)
-
-
-def _of_call(module: Any) -> Iterator[tuple[int, _Way]]:
-    """Yields each way to call a module itself with one tensor, and how much of it trains: as few flags as can be."""
-    function = getattr(module, CALL, None)
-    for concrete in getattr(function, "concrete_functions", ()):
-        told = concrete.structured_input_signature
-        flat = tf.nest.flatten(told)
-        sources = [each for each in flat if isinstance(each, tf.TypeSpec)]
-        if len(sources) == 1 and isinstance(sources[0], tf.TensorSpec):
-            way = _Way(CALL, _with_constants(function, told), sources[0], concrete.structured_outputs)
-            yield sum(each is True for each in flat), way
-
-
-def _with_constants(function: Any, told: Any) -> Callable[[Any], Any]:
-    """Returns a function of a tensor, of one that was traced with flags beside it."""
+    """Returns the one way that is meant: the same whether layers are made of it or not."""
+    function = chosen_function(module, signature, None)
+    args, named = function.arguments
+    specs = [each for each in tf.nest.flatten((args, named)) if isinstance(each, tf.TensorSpec)]
+    if len(specs) != 1:
+        takes = ", ".join(map(shown, sorted(function.inputs))) or "nothing"
+        raise IntegrityError(f"its signature {shown(function.name)} takes {takes}, and not one tensor")
 
     def call(x: Any) -> Any:
-        args, kwargs = tf.nest.map_structure(lambda each: x if isinstance(each, tf.TensorSpec) else each, told)
-        return function(*args, **kwargs)
+        filled = tf.nest.map_structure(lambda each: x if isinstance(each, tf.TensorSpec) else each, (args, named))
+        return function.call(*filled[0], **filled[1])
 
-    return call
+    return _Way(function.name, call, specs[0], function.concrete.structured_outputs)
 
 
 # --- what goes in and comes out ---

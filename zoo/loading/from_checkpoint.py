@@ -15,7 +15,7 @@ from zoo.converters.restoring.layouts import LayoutLike
 from zoo.converters.restoring.pairing import Rename, renamed
 from zoo.converters.restoring.patterns import Patterns
 from zoo.converters.restoring.report import RestoreReport, few
-from zoo.converters.restoring.restorer import Known, planned, restore
+from zoo.converters.restoring.restorer import Known, planned
 from zoo.converters.restoring.sources import Source, opened_source
 from zoo.converters.slim.families import SLIM_NETS, SlimNet, find_slim, loadable_slim, recognise_slim
 from zoo.converters.slim.names import slim_alpha, slim_known
@@ -25,15 +25,13 @@ from zoo.loading.building import build_architecture, roomy_copy, without_memory
 from zoo.loading.dense_chains import dense_net
 from zoo.loading.from_onnx import about
 from zoo.loading.layer_weights import weighted_layers
+from zoo.loading.restoring import guarded_weights
 from zoo.loading.whole import load_archive, load_definition
 from zoo.registry import Entry
 from zoo.registry.architectures import ARCHITECTURES
-from zoo.store.guards.arrays import npz_outline
-from zoo.store.guards.checkpoints import checkpoint_outline, checkpoint_prefix, is_part, listed_checkpoint
-from zoo.store.guards.hdf5 import hdf5_outline
-from zoo.store.guards.places import file_size, kind_of, missing
+from zoo.store.guards.places import kind_of, missing
 
-__all__ = ["load_checkpoint", "load_slim", "loadable_slim", "restore_file"]
+__all__ = ["load_checkpoint", "load_slim", "loadable_slim"]
 
 
 def load_checkpoint(
@@ -61,11 +59,11 @@ def load_checkpoint(
         definition: A `.json` (`model.to_json()`) or `.keras` file with the net. What the checkpoint lacks keeps the
             values of the latter.
         size: Height, width and channels of the input, where `arch` leaves it open.
-        include: Regular expressions for the variables that are wanted, as `zoo.converters.restore` has them; of a chain
+        include: Regular expressions for the variables that are wanted, as `zoo.restore` has them; of a chain
             of dense layers, for those that the net is made of.
         exclude: The same for those that are left away.
-        rename: What the variables' names become, as `zoo.converters.restore` has it.
-        layout: How arrays lie, as `zoo.converters.restore` has it.
+        rename: What the variables' names become, as `zoo.restore` has it.
+        layout: How arrays lie, as `zoo.restore` has it.
         name: What the checkpoint is called in messages; empty: its own name.
 
     Raises:
@@ -78,36 +76,18 @@ def load_checkpoint(
         definition, arch = Path(arch), None
     if arch is not None and definition is not None:
         raise UsageError(f"Expected one thing that tells the net; got both {arch} and {definition}.")
-    prefix = _guarded(prefix)
     chosen: dict[str, Any] = {"include": include, "exclude": exclude, "rename": rename, "layout": layout}
-    with about(name or prefix.name), opened_source(prefix) as source:
+    with guarded_weights(prefix) as path, about(name or path.name), opened_source(path) as source:
+        net = _slim_net(arch, source, rename) if definition is None else None
+        if activation is not None and (told := definition or (net.name if net else arch)) is not None:
+            raise UsageError(f"{told} tells what stands between its layers: leave --activation (activation) away.")
         if definition is not None:
             return _into_definition(source, definition, chosen)
-        if (net := _slim_net(arch, source, rename)) is not None:
+        if net is not None:
             return _into_slim(source, net, size, chosen)
         if arch is not None:
             return _filled(source, _architecture(arch, size), chosen)
         return dense_net(source, activation, chosen)
-
-
-def restore_file(
-    model: keras.Model,
-    path: Path,
-    *,
-    include: Patterns | None = None,
-    exclude: Patterns | None = None,
-    rename: Rename | None = None,
-    layout: Mapping[str, LayoutLike] | None = None,
-) -> RestoreReport:
-    """Writes values of a file of anybody's into a model, as `zoo.converters.restore`; the file passes its guard first.
-
-    Raises:
-        UsageError: As `zoo.converters.restore`.
-        NotFoundError: There is no such file.
-        IntegrityError: The file is damaged, or variables do not fit the model.
-        UnsafeFileError: It could do harm.
-    """
-    return restore(model, _guarded(path), include=include, exclude=exclude, rename=rename, layout=layout)
 
 
 def load_slim(path: Path, entry: Entry) -> keras.Model:
@@ -126,8 +106,8 @@ def load_slim(path: Path, entry: Entry) -> keras.Model:
     net = find_slim(entry.name) if loadable_slim(entry) else None
     if net is None:
         raise UsageError(f"Expected one of {', '.join(SLIM_NETS)} of TF-Slim; got {entry.name}.")
-    prefix = _guarded_checkpoint(_member(path, entry) if kind_of(path) == "folder" else path)
-    with about(entry.name), opened_source(prefix) as source:
+    where = _member(path, entry) if kind_of(path) == "folder" else path
+    with guarded_weights(where) as prefix, about(entry.name), opened_source(prefix) as source:
         model, report = _into_slim(source, net, entry.input.size if entry.input else None, {})
         if report.missing:
             raise IntegrityError(
@@ -138,30 +118,6 @@ def load_slim(path: Path, entry: Entry) -> keras.Model:
 
 
 # --- files ---
-
-
-def _guarded(path: Path) -> Path:
-    """Returns the path of a file, or the prefix of a checkpoint, once it has passed its guard."""
-    suffix = path.suffix.casefold()
-    if kind_of(path) != "file" or suffix not in (".npz", ".h5", ".hdf5", ".safetensors"):
-        return _guarded_checkpoint(path)
-    if suffix == ".npz":
-        npz_outline(path)
-    elif suffix != ".safetensors":  # its library checks the header, and there is nothing but numbers in it
-        hdf5_outline(path)
-    return path
-
-
-def _guarded_checkpoint(path: Path) -> Path:
-    """Returns the prefix of a checkpoint that has passed its guard, of which the user gave the folder or any file."""
-    if kind_of(path) == "folder":
-        prefix = listed_checkpoint(path / "checkpoint")
-    else:
-        prefix = checkpoint_prefix(path) if is_part(path) else path
-        if all(file_size(each) is None for each in (path, prefix, prefix.with_name(f"{prefix.name}.index"))):
-            raise missing(path)
-    checkpoint_outline(prefix)
-    return prefix
 
 
 def _member(folder: Path, entry: Entry) -> Path:

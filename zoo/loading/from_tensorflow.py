@@ -6,24 +6,17 @@ next load is that of a `.keras` file.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
-import logging
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from zoo.errors import DiskError, IntegrityError, NotConvertible, NotFoundError, UsageError
-from zoo.files import sha256_of
-from zoo.loading.from_onnx import about, converted_onnx
-from zoo.loading.whole import load_archive
-from zoo.store.converted import Conversion
-from zoo.store.documents import read_json
-from zoo.store.guards.checkpoints import check_checkpoint, checkpoint_files
+from zoo.errors import NotFoundError, UsageError
+from zoo.loading.conversions import Wanted, converted
+from zoo.loading.unchanged import checkpoint_parts, files_below, unchanged
+from zoo.store.guards.checkpoints import check_checkpoint, checkpoint_files, checkpoint_prefix, is_part
 from zoo.store.guards.places import kind_of, missing
 from zoo.store.guards.saved_models import GRAPHS, check_saved_model_folder
 from zoo.store.guards.tensorflow_graphs import check_frozen_graph
@@ -31,33 +24,15 @@ from zoo.store.guards.tensorflow_graphs import check_frozen_graph
 if TYPE_CHECKING:
     from zoo.converters import ConversionReport
 
-_ONNX, _KERAS, _REPORT = "model.onnx", "model.keras", "report.json"
-_log = logging.getLogger("zoo")
 Shapes = Mapping[str, Sequence[int | None]]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Wanted:
-    """What is converted, and of which part of it a model is wanted: as `tensorflow_to_onnx` has it."""
-
-    path: Path
-    name: str
-    bytes: int
-    options: dict[str, Any]
-    limit: float
-
-    @property
-    def settings(self) -> str:
-        return json.dumps(
-            {key: value for key, value in self.options.items() if value is not None}, sort_keys=True, default=repr
-        )
 
 
 def is_tensorflow(path: Path) -> bool:
     """Returns whether a path is of something that TensorFlow has saved: a SavedModel, a graph, or a checkpoint."""
     is_folder = any(kind_of(path / name) == "file" for name in GRAPHS)
     parts = [path.with_name(f"{path.name}{end}") for end in (".meta", ".index")]
-    return is_folder or path.name in GRAPHS or path.suffix == ".pb" or any(kind_of(each) == "file" for each in parts)
+    is_file = path.name in GRAPHS or path.suffix == ".pb" or (is_part(path) and kind_of(path) == "file")
+    return is_folder or is_file or any(kind_of(each) == "file" for each in parts)
 
 
 def load_tensorflow(
@@ -72,7 +47,8 @@ def load_tensorflow(
     """Returns the model of what TensorFlow has saved, and how well it was converted.
 
     Args:
-        path: The folder of a SavedModel, a frozen graph (`.pb`), or the prefix of a checkpoint with its `.meta`.
+        path: The folder of a SavedModel, a frozen graph (`.pb`), or a checkpoint with its `.meta`: its prefix, or any
+            file of it.
         signature: Of a SavedModel: what is called of it.
         inputs: Tensors where the net begins.
         outputs: Tensors where it ends, or names of a signature's outputs.
@@ -90,6 +66,8 @@ def load_tensorflow(
         raise UsageError(f"Expected --signature (signature) with a SavedModel; got {path}.")
     if path.suffix == ".pb" and kind_of(path) is None:
         raise missing(path)
+    if is_part(path) and kind_of(path) == "file":
+        path = checkpoint_prefix(path)
     loader = load_frozen_graph if path.suffix == ".pb" else load_meta_checkpoint
     return loader(path, str(path), **ends)
 
@@ -127,15 +105,16 @@ def load_saved_model(
         NotConvertible: It cannot be made a model of layers: it computes with texts or tables, or has loops.
         UsageError: What was asked for is not in it.
     """
-    check_saved_model_folder(folder)
-    graph = next(folder / each for each in GRAPHS if (folder / each).is_file())
     options = {
         "signature": signature, "tags": tags, "inputs": inputs, "outputs": outputs, "shapes": shapes,
         "arguments": arguments,
     }  # fmt: skip
-    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-    wanted = _Wanted(folder, name or str(folder), size, options, limit)
-    return _kept(wanted, keep, graph) if keep else _made_once(wanted)
+    with unchanged(folder, files_below):
+        check_saved_model_folder(folder)
+        graph = next(folder / each for each in GRAPHS if (folder / each).is_file())
+        size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+        wanted = Wanted(folder, "saved model", name or str(folder), size, options, limit)
+        return converted(wanted, keep, graph)
 
 
 def load_meta_checkpoint(
@@ -169,14 +148,15 @@ def load_meta_checkpoint(
     meta = prefix.with_name(f"{prefix.name}.meta")
     if kind_of(meta) != "file":
         raise NotFoundError(
-            f"The checkpoint {prefix} has no graph beside it: expected {meta.name}. Without it, say which net its "
-            "values are of: --arch"
+            f"The checkpoint {prefix} has no graph beside it: expected {meta.name}. Without it, add it and say which "
+            f"net its values are of: zoo add {shlex.quote(str(prefix))} --arch NET (Python: zoo.add, arch)"
         )
-    check_checkpoint(prefix)
-    size = sum(each.stat().st_size for each in checkpoint_files(prefix))
     options = {"inputs": inputs, "outputs": outputs, "shapes": shapes}
-    wanted = _Wanted(prefix, name or str(prefix), size, options, limit)
-    return _kept(wanted, keep, meta) if keep else _made_once(wanted)
+    with unchanged(prefix, checkpoint_parts):
+        check_checkpoint(prefix)
+        size = sum(each.stat().st_size for each in checkpoint_files(prefix))
+        wanted = Wanted(prefix, "checkpoint", name or str(prefix), size, options, limit)
+        return converted(wanted, keep, meta)
 
 
 def load_frozen_graph(
@@ -206,68 +186,8 @@ def load_frozen_graph(
         NotConvertible: It cannot be made a model of layers.
         UsageError: What was asked for is not in it, or where the net begins and ends is not clear.
     """
-    check_frozen_graph(path, name)
     options = {"inputs": inputs, "outputs": outputs, "shapes": shapes}
-    wanted = _Wanted(path, name or str(path), path.stat().st_size, options, limit)
-    return _kept(wanted, keep, path) if keep else _made_once(wanted)
-
-
-def _kept(wanted: _Wanted, weights: str, graph: Path) -> tuple[keras.Model, ConversionReport]:
-    """Returns the model that was made of something in the store before, or else makes it, and keeps it if it can."""
-    from zoo.converters.importing.layers import VERSION as LAYERS_VERSION
-    from zoo.converters.tensorflow.importer import VERSION
-
-    converter = f"tensorflow {VERSION}, layers {LAYERS_VERSION}"
-    conversion = Conversion(weights, sha256_of(graph), wanted.settings, converter, (_KERAS, _REPORT))
-    if (found := _found(conversion, wanted)) is not None:
-        return found
-    made = None
-    try:
-        with conversion.alone():
-            if (found := _found(conversion, wanted)) is not None:  # another process has made it meanwhile
-                return found
-            with conversion.making(room=2 * wanted.bytes) as folder:
-                made = _made(wanted, folder)
-                made[0].save(folder / _KERAS)
-                (folder / _REPORT).write_text(json.dumps(dataclasses.asdict(made[1])))
-                (folder / _ONNX).unlink()
-    except DiskError as error:
-        _log.warning("What %s is converted to is not kept, and made anew each time: %s", wanted.name, error)
-    return made or _made_once(wanted)
-
-
-def _found(conversion: Conversion, wanted: _Wanted) -> tuple[keras.Model, ConversionReport] | None:
-    from zoo.converters import ConversionReport
-
-    model, report = conversion.find(_KERAS), conversion.find(_REPORT)
-    told = read_json(report) if report is not None else None
-    if model is None or not isinstance(told, dict):
-        return None
-    told["layouts"] = {key: tuple(order) for key, order in told["layouts"].items()}
-    found = ConversionReport(**{**told, "notes": tuple(told["notes"])})
-    return (load_archive(model, wanted.name), found) if found.error <= wanted.limit else None
-
-
-def _made_once(wanted: _Wanted) -> tuple[keras.Model, ConversionReport]:
-    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        return _made(wanted, Path(folder))
-
-
-def _made(wanted: _Wanted, folder: Path) -> tuple[keras.Model, ConversionReport]:
-    """Returns the model, and writes what it was in between to a folder."""
-    from zoo.converters.tensorflow.importer import tensorflow_to_onnx_file  # here: it takes long to import
-
-    with about(wanted.name):
-        notes = tensorflow_to_onnx_file(wanted.path, folder / _ONNX, limit=wanted.limit, **wanted.options)
-        with _not_convertible():
-            model, report = converted_onnx(folder / _ONNX, limit=wanted.limit)
-    return model, dataclasses.replace(report, notes=(*notes, *report.notes), source="TensorFlow")
-
-
-@contextlib.contextmanager
-def _not_convertible() -> Iterator[None]:
-    """Says of a model that was read without fault that layers cannot compute it."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise NotConvertible(str(error)) from error
+    with unchanged(path):
+        check_frozen_graph(path, name)
+        wanted = Wanted(path, "graph", name or str(path), path.stat().st_size, options, limit)
+        return converted(wanted, keep, path)

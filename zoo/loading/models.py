@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from zoo.errors import IntegrityError, NotFoundError, OfflineError, UsageError, ZooError
+from zoo.errors import NotFoundError, OfflineError, UsageError
 from zoo.loading.building import build_architecture
 from zoo.loading.from_archive import load_archived, saved_model_or_layer
 from zoo.loading.from_caffe import load_caffe
 from zoo.loading.from_onnx import converted_onnx, load_onnx
 from zoo.loading.layer_weights import weighted_layers
+from zoo.loading.unchanged import unchanged
 from zoo.loading.weights import load_weights
 from zoo.loading.whole import load_archive, load_whole_hdf5
 from zoo.registry import Entry, find_loadable
@@ -62,7 +63,7 @@ def _is_saved_model(path: Path) -> bool:
 
 def _load_file(path: Path) -> keras.Model:
     if _is_saved_model(path):
-        return saved_model_or_layer(path, str(path))
+        return _saved_model(path)
     loader = _LOADERS.get(path.suffix.casefold())
     if path.suffix.casefold() in (".prototxt", ".caffemodel"):
         raise UsageError(
@@ -75,8 +76,18 @@ def _load_file(path: Path) -> keras.Model:
     if loader is load_onnx:
         return load_onnx_file(path)[0]
     _refuse_no_file(path)
-    with _unchanged(path):
+    with unchanged(path):
         return loader(path, path.name)
+
+
+def _saved_model(folder: Path) -> keras.Model:
+    try:
+        return saved_model_or_layer(folder, str(folder))
+    except UsageError as error:
+        raise UsageError(
+            f"{error} By its path alone it is not loaded, then. Give it a name, and say it there: zoo add "
+            f"{shlex.quote(str(folder))} --name NAME, with --signature or --output (Python: zoo.add)"
+        ) from error
 
 
 def load_onnx_file(
@@ -100,7 +111,7 @@ def load_onnx_file(
         UnsafeFileError: It could do harm.
     """
     _refuse_no_file(path)
-    with _unchanged(path):
+    with unchanged(path):
         return converted_onnx(path, limit=limit, until=until, shapes=shapes)
 
 
@@ -110,39 +121,6 @@ def _refuse_no_file(path: Path) -> None:
         raise missing(path)
     if kind == "folder":
         raise UsageError(f"Expected a file; {shown(str(path))} is a folder.")
-
-
-@contextlib.contextmanager
-def _unchanged(path: Path) -> Iterator[None]:
-    """Refuses a file that is another when the context is left, or was written to meanwhile.
-
-    It is judged and then read, both by its name: a model that was made of what nobody had judged is not given out.
-    What reading it did is not undone, and who sets a file's time back is not found: a folder where others may write
-    is no place to load models from.
-
-    Raises:
-        IntegrityError: The file is another.
-    """
-    before, failure = _identity(path), None
-    try:
-        yield
-    except ZooError as error:
-        failure = error
-    if before is None or _identity(path) != before:
-        raise IntegrityError(
-            f"{shown(str(path))} changed while it was read: what was judged may not be what was loaded. Load it again "
-            "when nobody writes to it any more."
-        ) from failure
-    if failure:
-        raise failure
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load_artifact(artifact: Artifact) -> keras.Model:

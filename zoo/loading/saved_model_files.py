@@ -15,6 +15,7 @@ from typing import Any
 from zoo.errors import IntegrityError
 from zoo.files import disk_errors, temporary_name
 from zoo.loading.endpoints import Endpoint, endpoint_of, opened_saved_model
+from zoo.loading.unchanged import files_below, unchanged
 from zoo.store.guards.checkpoints import checkpoint_outline
 from zoo.store.guards.keras_archive import unpacking_folder
 from zoo.store.guards.keras_assets import saved_model_digest
@@ -119,8 +120,9 @@ def content_of(folder: Path, name: str) -> Content:
         UnsafeFileError: It could do harm.
         IntegrityError: It is no SavedModel, or damaged.
     """
-    check_saved_model_folder(folder)
-    digest = saved_model_digest(folder)
+    with unchanged(folder, files_below):
+        check_saved_model_folder(folder)
+        digest = saved_model_digest(folder)
     with _LOCK:
         content = _KNOWN.get(digest)
         if content is None:

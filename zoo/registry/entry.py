@@ -169,6 +169,16 @@ class Entry:
     lacks: tuple[str, ...] = ()
 
     @property
+    def ends_in_features(self) -> bool:
+        """Whether its last unit is no classifier, and can be reused as the others.
+
+        >>> Entry("a", "local", None, "t", "s", (), None, OutputSpec(features=8), {}, None, None).ends_in_features
+        True
+        """
+        has_features = self.output.features is not None and self.output.logits is False
+        return self.output.classes is None and (self.source == "tfhub" or has_features)
+
+    @property
     def can(self) -> tuple[Ability, ...]:
         """Returns what this version can do with the model: `pull` its files, `load` it as a Keras model.
 

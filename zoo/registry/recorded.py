@@ -14,7 +14,8 @@ from zoo.registry.fields import Fields
 
 MOST_VALUES = 64
 SUMS = 3
-DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+TEXT = "string"
+DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool", TEXT)
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -45,10 +46,10 @@ class RecordedOutput:
 
     Attributes:
         input: Shape of the input, the batch included.
-        dtype: Its kind of number, such as `float32`.
-        seed: Of the random numbers.
-        low: The smallest number that may be in it.
-        high: The largest.
+        dtype: Its kind of number, such as `float32`; `string` for texts.
+        seed: Of the random numbers, or of the texts' words.
+        low: The smallest number that may be in it; 0 for texts.
+        high: The largest; 0 for texts.
         shape: Shape of the output, the batch included.
         output: Figures of the output.
         logits: Figures of what its last softmax or sigmoid took, for where that is nearly 0 and 1 for most weights;

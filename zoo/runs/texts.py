@@ -60,12 +60,12 @@ def named_lines(lines: Sequence[bytes], name: str, first: int) -> Iterator[Named
 
 
 def _in_file(path: Path) -> Iterator[NamedText]:
+    single = "A single text: echo 'a text' | zoo predict RUN -"
     if not path.exists():
-        raise NotFoundError(f"No file {path}.")
+        raise NotFoundError(f"No file {path}. {single}")
     if path.suffix.lower() not in TEXT_FILES:
         raise DataError(
-            f"{path}: this run takes texts; expected a file that ends with {', '.join(TEXT_FILES)}. A single text: "
-            "echo 'a text' | zoo predict RUN -"
+            f"{path}: this run takes texts; expected a file that ends with {', '.join(TEXT_FILES)}. {single}"
         )
     for line, text in read_texts(path):
         yield NamedText(f"{path}:{line}", text)

@@ -6,11 +6,13 @@ import hashlib
 import importlib
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from zoo.errors import NotFoundError, OfflineError
+from zoo.errors import NotFoundError
 from zoo.registry import Entry
 from zoo.store.guards.places import kind_of
 from zoo.store.guards.saved_models import GRAPHS
+from zoo.store.policy import shown
 
 HUB_CACHE = "TFHUB_CACHE_DIR"
 _FORMAT = "?tf-hub-format=compressed"
@@ -23,6 +25,27 @@ def is_handle(text: str) -> bool:
     (True, False)
     """
     return text.startswith(("https://", "http://"))
+
+
+def compressed(handle: str) -> str:
+    """Returns where the archive of a module is.
+
+    >>> compressed("https://tfhub.dev/google/nnlm-en-dim128/2")
+    'https://tfhub.dev/google/nnlm-en-dim128/2?tf-hub-format=compressed'
+    """
+    return f"{handle}{'&' if '?' in handle else '?'}{_FORMAT.removeprefix('?')}"
+
+
+def handle_name(handle: str) -> str:
+    """Returns what a module may be called: by its address, without who published it and its version.
+
+    >>> handle_name("https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5")
+    'imagenet-mobilenet_v2_100_224-feature_vector'
+    """
+    parts = [part for part in urlsplit(handle).path.split("/") if part]
+    if len(parts) > 1 and parts[-1].isdecimal():
+        parts.pop()
+    return "-".join(parts[1:] or parts) or "module"
 
 
 def hub_module(handle: str) -> Path | None:
@@ -46,28 +69,19 @@ def cached_module(entry: Entry) -> Path | None:
     return next((found for handle in handles if (found := hub_module(handle)) is not None), None)
 
 
-def resolved_module(handle: str, *, offline: bool) -> Path:
-    """Returns the folder of a module, which `tensorflow_hub` fetches where its cache has it not.
+def resolved_module(handle: str) -> Path:
+    """Returns the folder of a module, which `tensorflow_hub` fetches by its own rules, and keeps.
 
     Args:
         handle: Its address.
-        offline: Whether no connection may be opened.
 
     Raises:
-        OfflineError: It is not in the cache, and no connection may be opened.
         NotFoundError: It cannot be had.
     """
-    if (found := hub_module(handle)) is not None:
-        return found
-    if offline:
-        raise OfflineError(
-            f"{handle} is not in the cache of tensorflow_hub ({HUB_CACHE}), and the network may not be used. When "
-            "online: zoo add, again; or give the folder of the module, if you have it."
-        )
     try:
         return Path(importlib.import_module("tensorflow_hub").resolve(handle))  # here: it takes long to import
     except Exception as error:  # of many kinds, of TensorFlow's and of Python's network
         raise NotFoundError(
-            f"tensorflow_hub cannot fetch {handle}: {' '.join(str(error).split())[:300]}. See what the registry knows: "
-            "zoo list --source tfhub"
+            f"tensorflow_hub cannot fetch {shown(handle)}: {' '.join(str(error).split())[:300]}. See what the registry "
+            "knows: zoo list --source tfhub"
         ) from error

@@ -279,6 +279,17 @@ def test_numbers_of_the_same_kind_become_those_of_the_model() -> None:
         np.testing.assert_array_equal(np.array(model.weights[0]).astype("float64"), kernel)
 
 
+@pytest.mark.parametrize(
+    ("kind", "dtype", "value"),
+    [(ml_dtypes.bfloat16, "float16", 1e5), ("float32", "float16", 1e5), ("float64", "bfloat16", 1e300)],
+)
+def test_numbers_beyond_the_range_of_the_models_type_are_refused(kind: Any, dtype: str, value: float) -> None:
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False, name="a", dtype=dtype)(inputs))
+    source = {"a/kernel": np.full((2, 2), value).astype(kind)}
+    unharmed(model, lambda: restore(model, source), IntegrityError, f"beyond the range of {dtype}")
+
+
 def test_large_arrays_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     from zoo.converters.restoring import restorer
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_models import SIZES, Saved, book_net, dense, legacy_layers, neuron_layer, train_and_save, v1
 from zoo.converters import onnx_to_keras, tensorflow_to_onnx
+from zoo.converters.tensorflow import importer
 
 from zoo.errors import IntegrityError, NotConvertible, UsageError
 from zoo.surgery import split_units
@@ -162,3 +163,47 @@ def test_a_frozen_graph(tmp_path: Path) -> None:
     (tmp_path / "frozen.pb").write_bytes(b"\x0a\xff\xff\xff")
     with pytest.raises(IntegrityError, match="damaged"):
         tensorflow_to_onnx(tmp_path / "frozen.pb")
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "frozen", "function"])
+def test_dropout_that_nothing_switches_is_left_away(tmp_path: Path, kind: str) -> None:
+    kernel = np.random.default_rng(1).standard_normal((12, 5)).astype("f4")
+    given = np.random.default_rng(2).standard_normal((3, 12)).astype("f4")
+    path = tmp_path / {"checkpoint": "net.ckpt", "frozen": "net.pb", "function": "net"}[kind]
+    if kind == "function":
+        module = tf.Module()
+        module.kernel = tf.Variable(kernel)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 12), tf.float32)])
+        def call(x: Any) -> Any:
+            return tf.matmul(tf.nn.dropout(tf.nn.relu(x), 0.5), module.kernel)
+
+        tf.saved_model.save(module, str(path), signatures=call)
+    else:
+        with tf.Graph().as_default() as graph, v1.Session() as session:
+            x = v1.placeholder(tf.float32, (None, 12), name="X")
+            weights = v1.get_variable("kernel", initializer=kernel) if kind == "checkpoint" else tf.constant(kernel)
+            tf.matmul(tf.nn.dropout(tf.nn.relu(x), 0.5), weights, name="y")
+            session.run(v1.global_variables_initializer())
+            if kind == "checkpoint":
+                v1.train.Saver().save(session, str(path))
+            else:
+                path.write_bytes(graph.as_graph_def().SerializeToString())
+    proto = tensorflow_to_onnx(path)
+    assert "by chance was left away (1 times)" in proto.doc_string
+    assert_like(onnx_to_keras(proto)[0], Saved(path, given, np.maximum(given, 0) @ kernel, {}))
+
+
+def test_of_large_weights_in_a_file_of_their_own_nothing_stays_after_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = train_and_save(book_net, tmp_path / "net.ckpt", steps=1)
+    monkeypatch.setattr(importer, "_LARGEST", 0)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(NotConvertible, match="differs"):
+        importer.tensorflow_to_onnx_file(saved.prefix, folder / "m.onnx", limit=1e-30)
+    assert list(folder.iterdir()) == []
+    importer.tensorflow_to_onnx_file(saved.prefix, folder / "m.onnx")
+    assert sorted(each.suffix for each in folder.iterdir()) == [".data", ".onnx"]
+    assert_like(onnx_to_keras(folder / "m.onnx")[0], saved)

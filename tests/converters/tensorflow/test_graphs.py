@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_models import v1
 from zoo.converters.tensorflow.branches import inference_value, take_branches, with_known, without_dropout
-from zoo.converters.tensorflow.ends import found_output
+from zoo.converters.tensorflow.ends import found_output, named_tensors, refuse_missing
 from zoo.converters.tensorflow.graphs import by_name, imported, in_order, maker, needed
 from zoo.converters.tensorflow.inlining import without_calls
 from zoo.converters.tensorflow.scopes import Scopes
 
-from zoo.errors import NotConvertible, UsageError
+from zoo.errors import IntegrityError, NotConvertible, UsageError
 
 
 def known(node: Any) -> bool:
@@ -185,3 +185,73 @@ def test_a_function_that_calls_itself_is_refused() -> None:
                 node.attr["f"].func.name = function.signature.name
     with pytest.raises(NotConvertible, match="nodes|deep"):
         without_calls(graph)
+
+
+def test_a_chain_of_conditions_is_followed_once() -> None:
+    with tf.Graph().as_default() as made:
+        x = v1.placeholder(tf.float32, (None,), name="x")
+        both = tf.constant(True)
+        for _ in range(2000):
+            both = tf.identity(tf.logical_and(both, both))
+        v1.disable_control_flow_v2()
+        try:
+            tf.identity(v1.cond(both, lambda: x + 5.0, lambda: x - 1.0), name="y")
+        finally:
+            v1.enable_control_flow_v2()
+    graph = needed(made.as_graph_def(), ["y:0"], waiting=True)
+    take_branches(graph)
+    graph = needed(graph, ["y:0"])
+    assert not {node.op for node in graph.node} & {"Switch", "Merge", "Sub"}
+    np.testing.assert_array_equal(run(graph, "y:0", {"x:0": np.array([3.0], "f4")}), [8.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "value"),
+    [
+        ("heart_rate", tf.float32, (), None), ("rate", tf.float32, (), None), ("generated", tf.float32, (), None),
+        ("keep_prob", tf.float32, None, 1.0), ("dropoutRate", tf.float32, (), 0.0), ("flag", tf.bool, (), None),
+        ("isTraining", tf.bool, None, False), ("phase_train", tf.bool, (), False), ("inference", tf.bool, (), True),
+    ],
+)  # fmt: skip
+def test_an_input_that_a_signature_declares_is_one_unless_it_says_that_it_trains(
+    name: str, dtype: Any, shape: Any, value: Any
+) -> None:
+    with tf.Graph().as_default() as made:
+        v1.placeholder(dtype, shape, name=name)
+        v1.placeholder(dtype, shape, name=f"other/Placeholder_{len(name)}")
+    named, unnamed = made.as_graph_def().node
+    for node, declared in ((named, "x"), (unnamed, name)):
+        found = inference_value(node, declared)
+        assert found is value or found == value != None  # noqa: E711
+
+
+@pytest.mark.parametrize("name", ["heart_rate", "generated", "strain", "market"])
+def test_only_whole_words_tell_what_a_placeholder_is(name: str) -> None:
+    with tf.Graph().as_default() as made:
+        v1.placeholder(tf.float32, (), name=name)
+        v1.placeholder(tf.bool, None, name=f"is_{name}")
+    assert [inference_value(node) for node in made.as_graph_def().node] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        ("y:1", "'y' .Identity. makes y:0"),
+        ("parts:3", "makes parts:0 to parts:2"),
+        ("nothing", "nothing comes out of 'nothing'"),
+        ("y:first", "makes y:0"),
+        ("z", "it has no 'z'"),
+    ],
+)
+def test_a_tensor_that_is_not_there_is_told(tensor: str, words: str) -> None:
+    with tf.Graph().as_default() as made:
+        x = v1.placeholder(tf.float32, (6,), name="x")
+        tf.split(x, 3, name="parts")
+        tf.identity(x, name="y")
+        tf.no_op(name="nothing")
+    graph = made.as_graph_def()
+    assert named_tensors(graph, ["y", "parts:2"], "an output") == ["y:0", "parts:2"]
+    with pytest.raises(UsageError, match=words):
+        named_tensors(graph, [tensor], "an output")
+    with pytest.raises(IntegrityError, match=rf"'scores' of the signature 'serve' .*{words}"):
+        refuse_missing(graph, {"scores": tensor}, "serve")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
@@ -249,7 +253,10 @@ def test_what_is_no_saved_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["MobileNetV2", "DenseNet121", "EfficientNetB0", "ResNet50V2", "Xception"])
+@pytest.mark.parametrize(
+    "arch",
+    ["DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNet", "MobileNetV2", "ResNet50", "ResNet50V2", "Xception"],
+)
 def test_nets_of_keras_applications(tmp_path: Path, arch: str) -> None:
     net = getattr(keras.applications, arch)(weights=None, classes=10)
     net.export(tmp_path / "net", verbose=False)
@@ -257,3 +264,62 @@ def test_nets_of_keras_applications(tmp_path: Path, arch: str) -> None:
     assert len(split_units(model)) == len(split_units(net))
     x = pictures(1, *net.input_shape[1:])
     assert_close(model(x), net(x), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "most"), [("ResNet50", 2.5e3), ("VGG16", 4e3)])
+def test_large_nets_take_a_small_multiple_of_their_weights(arch: str, most: float) -> None:
+    """In a process of its own, whose highest memory is that of the conversion, in MB."""
+    script = Path(__file__).parents[3] / "benchmarks" / "saved_models.py"
+    told = subprocess.run(
+        [sys.executable, script, "--nets", arch, "--ways", "keras"], capture_output=True, text=True, check=True
+    )
+    taken = re.search(r"(\d+) MB", told.stdout)
+    assert taken is not None, told.stdout
+    assert 100 < float(taken[1]) < most
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_an_input_that_the_wanted_output_does_not_need_is_left_away(tmp_path: Path, size: int | None) -> None:
+    class Two(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = tf.Variable(pictures(5, 2))
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 5), name="a"), tf.TensorSpec((None, size), name="b")])
+        def __call__(self, a: Any, b: Any) -> Any:
+            return {"one": tf.matmul(a, self.kernel), "both": a + b}
+
+    module = Two()
+    tf.saved_model.save(module, os.fspath(tmp_path / "net"), signatures=module.__call__)
+    proto = tensorflow_to_onnx(tmp_path / "net", outputs=("one",))
+    assert [each.name for each in proto.graph.input] == ["a"]
+    a = pictures(3, 5)
+    assert_close(onnx_to_keras(proto)[0](a), a @ module.kernel.numpy())
+
+
+def save_rate(folder: Path) -> tuple[Any, Any]:
+    """Saves a net of TensorFlow 1 of two inputs, one of them called like what dropout takes."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, (None, 5), name="x")
+        rate = v1.placeholder(tf.float32, (), name="heart_rate")
+        keep = v1.placeholder(tf.float32, (), name="keep_prob")
+        kernel = v1.get_variable("kernel", initializer=pictures(5, 2))
+        y = tf.matmul(v1.nn.dropout(x, keep_prob=keep), kernel) * rate
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(
+            session, os.fspath(folder), {"x": x, "heart_rate": rate, "keep_prob": keep}, {"y": y}
+        )
+        given = pictures(3, 5)
+        return given, session.run(y, {x: given, rate: 1.5, keep: 1.0})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_of_the_inputs_of_a_signature_only_those_of_training_are_known(tmp_path: Path) -> None:
+    given, made = save_rate(tmp_path / "net")
+    proto = tensorflow_to_onnx(tmp_path / "net")
+    assert sorted(each.name for each in proto.graph.input) == ["heart_rate", "x"]
+    assert "'keep_prob' is 1.0" in proto.doc_string
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    (found,) = session.run(None, {"x": given, "heart_rate": np.array(1.5, "f4")})
+    assert_close(found, made)

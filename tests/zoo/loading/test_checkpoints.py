@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from book_net import WIDTHS, BookNet, trained_book_net
+from zoo.converters.restoring.sources import opened_source
 
 from zoo.errors import IntegrityError, NotFoundError, UnsafeFileError, UsageError
-from zoo.loading.from_checkpoint import load_checkpoint, restore_file
+from zoo.loading.from_checkpoint import load_checkpoint
+from zoo.loading.restoring import restore
 from zoo.surgery import split_units
 
 
@@ -219,6 +221,17 @@ def test_a_hostile_definition_is_refused_unread(tmp_path: Path, book: BookNet) -
         load_checkpoint(book.prefix, definition=tmp_path / "no.json")
 
 
+def test_an_activation_beside_what_tells_it_is_refused(tmp_path: Path, book: BookNet) -> None:
+    last = {"vgg_16/fc8/weights": np.ones((1, 1, 4096, 9), "float32"), "vgg_16/fc8/biases": np.ones(9, "float32")}
+    slim = saved(tmp_path / "slim.ckpt", last)
+    told: list[tuple[Path, dict[str, Any]]] = [
+        (book.prefix, {"arch": "vgg16"}), (book.prefix, {"arch": "net.json"}), (slim, {"arch": "vgg_16"}), (slim, {}),
+    ]  # fmt: skip
+    for prefix, options in told:
+        with pytest.raises(UsageError, match="(vgg|net).*leave --activation"):
+            load_checkpoint(prefix, activation="relu", **options)
+
+
 @pytest.mark.parametrize("damage", ["cut", "lies", "gone"])
 def test_a06_a_damaged_checkpoint_is_refused_with_the_files_name_before_tensorflow_opens_it(
     tmp_path: Path, book: BookNet, damage: str, monkeypatch: pytest.MonkeyPatch
@@ -236,7 +249,7 @@ def test_a06_a_damaged_checkpoint_is_refused_with_the_files_name_before_tensorfl
     opened: list[str] = []
     monkeypatch.setattr(tf.train, "load_checkpoint", opened.append)
     model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300, name="hidden1")])
-    for load in (lambda: load_checkpoint(prefix, activation="elu"), lambda: restore_file(model, prefix)):
+    for load in (lambda: load_checkpoint(prefix, activation="elu"), lambda: restore(model, prefix)):
         with pytest.raises((IntegrityError, UnsafeFileError), match=prefix.name):
             load()
     assert opened == []
@@ -245,14 +258,38 @@ def test_a06_a_damaged_checkpoint_is_refused_with_the_files_name_before_tensorfl
 def test_files_of_other_kinds_pass_their_guards_first(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="fc")])
     np.savez(tmp_path / "net.npz", **{"fc/kernel": np.ones((2, 2))})
-    assert restore_file(model, tmp_path / "net.npz").missing == ("fc/bias",)
+    assert restore(model, tmp_path / "net.npz").missing == ("fc/bias",)
     np.savez(tmp_path / "objects.npz", **{"fc/kernel": np.array([print], object)})
     with pytest.raises(UnsafeFileError, match="Python objects"):
-        restore_file(model, tmp_path / "objects.npz")
+        restore(model, tmp_path / "objects.npz")
     model.save_weights(tmp_path / "net.weights.h5")
-    assert restore_file(model, tmp_path / "net.weights.h5").loaded == ("fc/kernel", "fc/bias")
+    assert restore(model, tmp_path / "net.weights.h5").loaded == ("fc/kernel", "fc/bias")
     (tmp_path / "cut.h5").write_bytes((tmp_path / "net.weights.h5").read_bytes()[:-100])
     with pytest.raises(IntegrityError, match="cut.h5"):
-        restore_file(model, tmp_path / "cut.h5")
+        restore(model, tmp_path / "cut.h5")
     with pytest.raises(NotFoundError, match="nothing.ckpt"):
-        restore_file(model, tmp_path / "nothing.ckpt")
+        restore(model, tmp_path / "nothing.ckpt")
+
+
+def test_adams_state_and_the_number_of_steps_let_training_go_on_as_if_it_had_not_stopped(book: BookNet) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.train.import_meta_graph(f"{book.prefix}.meta").restore(session, str(book.prefix))
+        session.run("train/Adam", {"X:0": book.x, "y:0": book.y})
+        expected = {each.op.name: session.run(each) for each in v1.global_variables()}
+    model, _ = load_checkpoint(book.prefix, activation="elu")
+    adam = keras.optimizers.Adam(0.001, epsilon=1e-8)
+    adam.build(model.trainable_variables)
+    state = {each.name: each for each in adam.variables}
+    with opened_source(book.prefix) as source:
+        state["iteration"].assign(source.read("global_step"))
+        for name in (each.path for each in model.trainable_variables):
+            state[f"{name.replace('/', '_')}_momentum"].assign(source.read(f"{name}/Adam"))
+            state[f"{name.replace('/', '_')}_velocity"].assign(source.read(f"{name}/Adam_1"))
+    model.compile(adam, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.train_on_batch(book.x, book.y)
+    assert int(adam.iterations.numpy()) == int(expected["global_step"]) == 21
+    for variable in model.trainable_variables:
+        before, after = book.values[variable.path], expected[variable.path]
+        moved = np.abs(after - before).max()
+        np.testing.assert_allclose(np.array(variable), after, rtol=0, atol=0.01 * moved, err_msg=variable.path)

@@ -17,6 +17,7 @@ from text_modules import WIDTH, function_of, old_text_module, rezipped, saved, t
 
 from zoo.errors import IntegrityError, UnsafeFileError, UsageError
 from zoo.loading import load_model, opaque_model, saved_model_files
+from zoo.loading.from_tensorflow import load_saved_model
 from zoo.loading.saved_model_layer import SavedModelLayer
 from zoo.store.guards.keras_assets import saved_model_digest
 
@@ -152,9 +153,11 @@ def test_signatures_and_outputs_by_their_names(tmp_path: Path) -> None:
 
     folder = saved(tmp_path / "m", signatures={"both": both, "one": one})
 
-    with pytest.raises(UsageError, match="one of these signatures to be named: 'both', 'one'"):
+    with pytest.raises(UsageError, match="several signatures: 'both', 'one'.*--signature both"):
         opaque_model(folder)
-    with pytest.raises(UsageError, match=r"signature of 'both', 'one'; got 'onn'\. Did you mean one\?"):
+    with pytest.raises(
+        UsageError, match=r"signature of the SavedModel \('both', 'one'\); got 'onn'\. Did you mean one\?"
+    ):
         opaque_model(folder, "onn")
     with pytest.raises(UsageError, match="one of these outputs to be named: 'first', 'length'"):
         opaque_model(folder, "both")
@@ -191,6 +194,36 @@ def test_what_is_no_layer_says_why(function: Any, cause: str | None, tmp_path: P
         return
     with pytest.raises(IntegrityError, match=cause):
         opaque_model(folder)
+
+
+class Both(tf.Module):  # type: ignore[misc]
+    """A module that is called itself, and served with something done to its numbers first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = tf.Variable(np.arange(6, dtype=np.float32).reshape(3, 2), name="kernel")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])  # type: ignore[untyped-decorator]
+    def __call__(self, x: Any) -> Any:
+        return x @ self.kernel
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])  # type: ignore[untyped-decorator]
+    def serve(self, x: Any) -> Any:
+        return {"scores": 2 * self(x)}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_module_itself_comes_first_whether_layers_are_made_of_it_or_not(tmp_path: Path) -> None:
+    both = Both()
+    tf.saved_model.save(both, str(tmp_path / "m"), signatures={"serving_default": both.serve})
+    x = np.ones((2, 3), np.float32)
+    for signature, expected in ((None, both(x)), ("__call__", both(x)), ("serving_default", both.serve(x)["scores"])):
+        for model in (
+            load_saved_model(tmp_path / "m", signature=signature)[0],
+            opaque_model(tmp_path / "m", signature),
+        ):
+            np.testing.assert_allclose(np.asarray(model(x)), np.asarray(expected), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(load_model(tmp_path / "m")(x)), both(x), rtol=1e-6)
 
 
 def test_several_inputs_are_no_layer(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def checkpoint_outline(prefix: Path, name: str = "") -> dict[str, Tensor]:
         with explained(name or str(index), _WHAT_OLD), opened(index) as source:
             return old_outline(Wire(source))
     with explained(name or str(index), _WHAT):
+        if kind_of(prefix) == "folder":
+            raise UnsafeFileError(
+                f"beside it is the folder {shown(prefix.name)}, and readers that are given this prefix take what the "
+                "folder names in its place; rename one of the two"
+            )
         bundle = read_bundle(index)
         shards = _shards(prefix, bundle.shards)
         refuse_bad_places(bundle, [file_size(path) or 0 for path in shards])

@@ -15,6 +15,7 @@ from typing import Literal
 
 from zoo.errors import IntegrityError, UnsafeFileError
 from zoo.names import path_fault
+from zoo.store.guards.graph_constants import refuse_unfounded_constants
 from zoo.store.guards.graph_files import Place, refuse_unsafe_files
 from zoo.store.guards.graph_outlines import Outline, graph_outline, meta_graph_outline, texts_in
 from zoo.store.guards.places import file_size
@@ -47,7 +48,8 @@ def refuse_unsafe_operations(path: Path, name: str = "", kind: Kind | None = Non
         kind: What it is; None: what its name says.
 
     Raises:
-        UnsafeFileError: It has another operation, or one where it may not be; or an asset lies outside of the folder.
+        UnsafeFileError: It has another operation, or one where it may not be; an asset lies outside of the folder; or
+            constants claim much that the file does not have.
         IntegrityError: It is damaged, or an asset is missing.
         NotFoundError: There is no such file.
         DiskError: It cannot be read.
@@ -63,6 +65,7 @@ def refuse_unsafe_operations(path: Path, name: str = "", kind: Kind | None = Non
             outlines = [meta_graph_outline(wire, each.start, each.stop) for each in graphs]
         if not any(outline.top.nodes for outline in outlines):
             raise IntegrityError("it has no graph")
+        refuse_unfounded_constants(wire, outlines)
         for outline in outlines:
             _refuse_unlisted(outline)
             refuse_unsafe_files(outline, functools.partial(texts_in, wire))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from google.protobuf import text_format
 from model_files import field, file_of, saved_by_tensorflow_1, saved_model
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
@@ -526,3 +528,61 @@ def test_a_frozen_graph_passes(tmp_path: Path) -> None:
     path = frozen_graph(tmp_path / "net.pb")
     check_frozen_graph(path)
     assert refuse_unsafe_operations(path) == {"Const", "Identity", "MatMul", "Placeholder", "Softmax"}
+
+
+# --- constants ---
+
+
+def claiming(path: Path, *sizes: int, is_text: bool = False) -> Path:
+    """Returns a graph of a few bytes with a constant of these sizes, which one number fills."""
+    graph = v1.GraphDef()
+    tensor = tf.make_tensor_proto(0.0)
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
+    add_node(graph.node, "much", "Const", dtype=of_type(tf.float32), value=v1.AttrValue(tensor=tensor))
+    if not is_text:
+        path.write_bytes(graph.SerializeToString())
+        return path
+    saved = SavedModel(saved_model_schema_version=1)
+    saved.meta_graphs.add(graph_def=graph)
+    path.mkdir()
+    (path / "saved_model.pbtxt").write_text(text_format.MessageToString(saved))
+    return path
+
+
+def test_a_constant_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = claiming(tmp_path / "net.pb", 80_000, 100_000)
+    assert path.stat().st_size < 300
+    refuses(check_frozen_graph, path, "much.* claims numbers that the file does not have")
+    refuses(check_saved_model_folder, claiming(tmp_path / "net", 80_000, 100_000, is_text=True), "much.* claims")
+
+
+def test_what_constants_of_a_file_claim_together_counts(tmp_path: Path) -> None:
+    graph = v1.GraphDef.FromString(claiming(tmp_path / "net.pb", 400_000, 300).read_bytes())
+    check_frozen_graph(tmp_path / "net.pb")  # vectors of words that are read later begin like that
+    for number in range(3):
+        graph.node.add().CopyFrom(graph.node[0])
+        graph.node[-1].name = f"much_{number}"
+    (tmp_path / "net.pb").write_bytes(graph.SerializeToString())
+    refuses(check_frozen_graph, tmp_path / "net.pb", "more than 1,073,741,824 bytes")
+
+
+def test_a_constant_of_several_values_is_refused(tmp_path: Path) -> None:
+    value = of_type(tf.float32).SerializeToString()
+    halves = [tf.make_tensor_proto(0.0) for _ in range(2)]
+    for each in halves:
+        each.tensor_shape.dim.add(size=80_000)
+    joined = b"".join(field(8, each.SerializeToString()) for each in halves)  # protobuf makes one shape of both
+    attributes = field(1, "value") + field(2, joined), field(1, "dtype") + field(2, value)
+    node_ = field(1, "much") + field(2, "Const") + b"".join(field(5, each) for each in attributes)
+    path = file_of(tmp_path / "net.pb", field(1, node_))
+    assert len(v1.GraphDef.FromString(path.read_bytes()).node[0].attr["value"].tensor.tensor_shape.dim) == 2
+    refuses(check_frozen_graph, path, "several values", IntegrityError)
+
+
+def test_constants_whose_numbers_stand_in_the_file_pass(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as made:
+        for number, values in enumerate((np.ones((300, 4), "f4"), np.arange(8), ["a", "bc"], np.eye(9) > 0)):
+            tf.constant(values, name=f"c{number}")
+    (tmp_path / "net.pb").write_bytes(made.as_graph_def().SerializeToString())
+    check_frozen_graph(tmp_path / "net.pb")
