@@ -126,26 +126,33 @@ def pretrain(
     """
     began = time.perf_counter()
     if resumed is not None:
-        given = [name for name in context.params if name not in ("resumed", "as_json")]
-        given = [each for each in given if context.get_parameter_source(each) == ParameterSource.COMMANDLINE]
-        if given:
-            shown = "METHOD" if given[0] == "method" else f"--{given[0].replace('_', '-')}"
-            raise UsageError(f"What is resumed has its method, its data and its settings; leave {shown} away.")
+        _refuse_settings(context)
         with quiet_tensorflow(), Bar() as bar:
-            made = zoo.resume_pretraining(resumed, progress=bar)
+            made = zoo.resume_pretraining(resumed, name=options["name"], replace=options["replace"], progress=bar)
     else:
         if method is None:
-            raise UsageError(
-                f"Expected a method: {', '.join(METHODS)}. As in: zoo pretrain autoencoder --units 300,100"
-            )
+            raise UsageError(f"Expected a method: {', '.join(METHODS)}; as in zoo pretrain autoencoder --units 300,100")
         about_data = {name: options.pop(name) for name in DATA_OPTIONS if name != "task"}
         with quiet_tensorflow(), Bar() as bar:
-            examples = zoo.open_data(data, **about_data, unlabelled=method != "pairs", progress=bar)
+            from zoo.making import checked
+
+            way, settings = checked(method, options)  # before any file is looked at
+            unlabelled = not way.needs_classes(settings)
+            examples = zoo.open_data(data, **about_data, unlabelled=unlabelled, progress=bar)
             made = zoo.pretrain(method, examples, **options, progress=bar)
     if as_json:
         show_json({"path": str(made.path), **made.record})
         return
     _show(made, time.perf_counter() - began)
+
+
+def _refuse_settings(context: click.Context) -> None:
+    """Refuses what is said beside `--resume` and is settled already."""
+    open_still = ("resumed", "as_json", "name", "replace")
+    given = [name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if settled := [name for name in given if name not in open_still]:
+        shown = "METHOD" if settled[0] == "method" else f"--{settled[0].replace('_', '-')}"
+        raise UsageError(f"What is resumed has its method, its data and its settings; leave {shown} away.")
 
 
 def _show(made: zoo.Pretrained, seconds: float) -> None:

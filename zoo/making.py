@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.adding import add
 from zoo.data import Examples, open_data, split_of
-from zoo.data.checking import data_warnings
+from zoo.data.checking import data_warnings, pictures_shape
 from zoo.data.examples import are_pictures
 from zoo.data.split import used_examples
 from zoo.errors import UsageError
@@ -23,7 +24,6 @@ from zoo.pretraining.steps import picture_spec
 from zoo.progress import Progress, Silent
 from zoo.registry import InputSpec
 from zoo.resuming import data_record, from_json, reopened_data, to_json
-from zoo.runs.facts import split_digests
 from zoo.runs.pretrained import Pretrained
 from zoo.runs.pretraining_folder import Pretraining, write_pretraining
 from zoo.runs.unfinished import UnfinishedRun, continued_run, new_run, read_job
@@ -53,7 +53,7 @@ def pretrain(
     """Makes a model out of examples without labels, adds it to the user's own registry, and returns what it leaves.
 
     It is reused like any other: `zoo.transfer(name, data=...)`. Its last unit is what learning needed on top. Examples
-    of the test part are left aside, so that a transfer on the same data with the same seed tests on what nothing saw.
+    of the test part are left aside: a transfer on the same data with the same seed tests on them, and warns of others.
 
     Args:
         method: `autoencoder`: layers that restore examples; `rbm`: restricted Boltzmann machines, one on the other;
@@ -91,12 +91,11 @@ def pretrain(
     """
     given = {
         "units": units, "conv": conv, "name": name, "size": size, "epochs": epochs, "batch_size": batch_size, "lr": lr,
-        "seed": operator.index(seed), "replace": replace, "out": out, "home": home, **options,
+        "seed": seed, "replace": replace, "out": out, "home": home, **options,
     }  # fmt: skip
     laps, progress = Laps(), progress or Silent()
-    way = method_named(method)
-    settings = _settings(way, given)
-    opened = open_data(data, unlabelled=not way.needs_labels, progress=progress)
+    way, settings = checked(method, given)
+    opened = open_data(data, unlabelled=not way.needs_classes(settings), progress=progress)
     pretraining = _prepared(way, settings, opened, given)
     refuse_taken(pretraining.name, replace=replace)
     laps.end("data")
@@ -106,49 +105,80 @@ def pretrain(
         return _carried_out(pretraining, run, job, progress, laps)
 
 
-def resume_pretraining(run: str | Path, *, data: Any = None, progress: Progress | None = None) -> Pretrained:
+def resume_pretraining(
+    run: str | Path,
+    *,
+    data: Any = None,
+    name: str | None = None,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Pretrained:
     """Goes on with a pretraining that was killed, from its last checkpoint, and returns what it leaves behind.
 
     Args:
         run: Its folder, or its name in `runs/`.
         data: The data, where it was arrays.
+        name: What the model will be called, where its name was taken meanwhile.
+        replace: Whether it may take the place of a model of its name.
         progress: As of `pretrain`.
 
     Raises:
         NotFoundError: There is no such unfinished pretraining.
         BusyError: Another process works on it.
-        UsageError: The data are no longer the same, or were in memory; or it is a transfer.
+        UsageError: The data are no longer the same, or were in memory; it is a transfer; or the name is taken.
         ZooError: As `pretrain` does.
     """
     laps, progress = Laps(), progress or Silent()
     with continued_run(Path(run)) as unfinished:
         job = read_job(unfinished.path, "pretraining")
-        given = {name: from_json(name, value) for name, value in job["options"].items()} | {"out": unfinished.wanted}
-        way = method_named(job["method"])
+        given = {key: from_json(key, value) for key, value in job["options"].items()} | {"out": unfinished.wanted}
+        given |= {"name": name or given["name"], "replace": replace or given["replace"]}
+        way, settings = checked(job["method"], given, is_known=job.get("is_adding", False))
         data = reopened_data(job, data, "zoo.resume_pretraining", progress)
-        opened = open_data(data, unlabelled=not way.needs_labels, progress=progress)
-        pretraining = _prepared(way, _settings(way, given), opened, given)
+        opened = open_data(data, unlabelled=not way.needs_classes(settings), progress=progress)
+        pretraining = _prepared(way, settings, opened, given)
         laps.end("data")
-        if split_digests(pretraining.examples, pretraining.split) != job["digests"]:
+        if pretraining.digests() != job["digests"]:
             raise UsageError(
                 f"The data {pretraining.examples.name!r} are no longer those that {unfinished.wanted} began with. "
                 "Bring them back, or begin anew: zoo pretrain"
             )
-        return _carried_out(pretraining, unfinished, job, progress, laps)
+        return _carried_out(pretraining, unfinished, {**job, "options": _as_json(given)}, progress, laps)
 
 
-def _settings(method: Method, given: Mapping[str, Any]) -> Any:
-    """Returns the settings of a method out of the arguments of `pretrain`."""
-    return settings_of(method, {name: value for name, value in given.items() if name not in _OTHERS})
+def checked(method: str, given: Mapping[str, Any], *, is_known: bool = False) -> tuple[Method, Any]:
+    """Returns the method of a name and its settings, before any data is opened.
+
+    Args:
+        method: The name.
+        given: The other arguments of `pretrain`.
+        is_known: Whether the model's name may be in the registry.
+
+    Raises:
+        UsageError: Something cannot be right, or the name is taken.
+    """
+    way = method_named(method)
+    seed = given["seed"]
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"Expected a seed of 0 or more; got {seed!r}.")
+    settings = settings_of(way, {name: value for name, value in given.items() if name not in _OTHERS})
+    if (name := given["name"]) is not None:
+        _refuse_impossible(name)
+        refuse_taken(name, replace=given["replace"] or is_known)
+    return way, settings
+
+
+def _refuse_impossible(name: str) -> None:
+    if fault := name_fault(name):
+        raise UsageError(f"A model cannot be called {name!r}: {fault}. Choose another: --name (Python: name).")
 
 
 def _prepared(method: Method, settings: Any, opened: Examples, given: Mapping[str, Any]) -> Pretraining:
     """Returns what is to be done; nothing is computed or written yet."""
     name = given["name"] or f"{plain_name(opened.name)}-{method.name}"
-    if fault := name_fault(name):
-        raise UsageError(f"A model cannot be called {name!r}: {fault}. Choose another: --name (Python: name).")
+    _refuse_impossible(name)
     examples, split = used_examples(opened, split_of(opened, given["seed"]))
-    spec = _spec(examples, given["size"])
+    spec = _spec(examples, opened, given["size"])
     return Pretraining(
         name, method, settings, examples.seen_by(spec), split, spec,
         Path(given["out"]) if given["out"] else Path("runs") / plain_name(name),
@@ -156,16 +186,23 @@ def _prepared(method: Method, settings: Any, opened: Examples, given: Mapping[st
     )  # fmt: skip
 
 
-def _spec(examples: Examples, size: Sequence[int] | None) -> InputSpec | None:
-    """Returns what pictures become; None for all else."""
-    if are_pictures(examples):
-        return picture_spec(examples.shape, None if size is None else (size[0], size[1]))
-    if size is not None:
+def _spec(examples: Examples, opened: Examples, size: Sequence[int] | None) -> InputSpec | None:
+    """Returns what pictures become: of their own colours, and size where they have one; None for all else.
+
+    Args:
+        examples: What is learned from.
+        opened: All of the data.
+        size: Height and width that are wanted.
+    """
+    wanted = None if size is None else (size[0], size[1])
+    shape = pictures_shape(opened) if are_pictures(examples) else tuple(examples.shape)
+    spec = picture_spec(shape, wanted) if are_pictures(examples) else None
+    if spec is None and size is not None:
         raise UsageError(
-            f"Expected pictures to bring to a size; examples of {examples.name!r} have shape {list(examples.shape)} "
-            "and are none. Leave --size (Python: size) away."
+            f"Expected pictures of 1 or 3 channels to bring to a size; examples of {examples.name!r} have shape "
+            f"{list(examples.shape)}. Leave --size (Python: size) away."
         )
-    return None
+    return spec
 
 
 def _job_record(pretraining: Pretraining, opened: Examples, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,9 +211,13 @@ def _job_record(pretraining: Pretraining, opened: Examples, given: Mapping[str, 
         "kind": "pretraining",
         "method": pretraining.method.name,
         "data": data_record(opened),
-        "options": {name: to_json(value) for name, value in given.items()},
-        "digests": split_digests(pretraining.examples, pretraining.split),
+        "options": _as_json(given),
+        "digests": pretraining.digests(),
     }
+
+
+def _as_json(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: to_json(value) for name, value in given.items()}
 
 
 def _carried_out(

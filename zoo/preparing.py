@@ -153,7 +153,7 @@ def _seen(origin: Origin, surgery: Surgery, examples: Examples, split: Split) ->
     if count:
         yield (
             f"{origin.name} was trained on {count:,} of these {len(split.test):,} test examples: the figures flatter "
-            "what is made of it. The --seed of the run that it is of keeps its test examples apart."
+            "what is made of it. With the --seed of the run that it is of they are fewer, or none."
         )
 
 

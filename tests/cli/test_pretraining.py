@@ -91,6 +91,8 @@ def test_what_people_are_told_and_what_they_do_next() -> None:
         (("--resume", "nowhere"), 3, "No unfinished run"),
         (("rbm", "--resume", "nowhere"), 2, "leave METHOD away"),
         (("--resume", "nowhere", "--batch-size", "3"), 2, "leave --batch-size away"),
+        (("--resume", "nowhere", "--name", "other"), 3, "No unfinished run"),
+        (("rbm", "--units", "8", "--mask", "0.1", "--data", "nowhere"), 2, "'mask' is of autoencoder"),
     ],
 )
 def test_what_is_refused(words: tuple[str, ...], code: int, message: str) -> None:

@@ -22,6 +22,7 @@ from zoo import making
 from zoo.data.split import split_of
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.registry.index import own_entries
+from zoo.runs import unfinished
 from zoo.runs.unfinished import unfinished_runs
 
 QUICK: dict[str, Any] = {"units": (24, 12), "epochs": 2}
@@ -58,20 +59,20 @@ def same(one: zoo.Pretrained, other: zoo.Pretrained) -> None:
 def test_every_method_leaves_a_model_that_works_like_any_other(
     method: str, options: dict[str, Any], units: list[str], tmp_path: Path
 ) -> None:
-    made = zoo.pretrain(method, epochs=2, name="mine/own", **options)
+    made = zoo.pretrain(method, epochs=2, name="mine", **options)
 
-    assert (made.name, made.method, made.path) == ("mine/own", method, Path("runs/own"))
-    assert [each.name for each in zoo.list_models("mine/*")] == ["mine/own"]
-    entry = zoo.find_entry("mine/own")
+    assert (made.name, made.method, made.path) == ("mine", method, Path("runs/mine"))
+    assert [each.name for each in zoo.list_models("mine")] == ["mine"]
+    entry = zoo.find_entry("mine")
     assert (entry.source, entry.units, entry.input and entry.input.scale) == ("local", 3, 1 / 255)
-    assert [unit.name for unit in zoo.split_units(zoo.load_model("mine/own"))] == units
-    assert [each.exit_code for each in zoo.verify_outputs("mine/own")] == [0]
+    assert [unit.name for unit in zoo.split_units(zoo.load_model("mine"))] == units
+    assert [each.exit_code for each in zoo.verify_outputs("mine")] == [0]
 
-    run = zoo.transfer("mine/own", epochs=2, train_per_class=3)
+    run = zoo.transfer("mine", epochs=2, train_per_class=3)
     assert (run.record["reuse"], run.record["freeze"]) == (2, 2)
     assert not run.record["warnings"]  # the split leaves aside what a transfer with the same seed tests on
 
-    zoo.export("mine/own", tmp_path / "net.onnx")
+    zoo.export("mine", tmp_path / "net.onnx")
     x = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     (found,) = session.run(None, {session.get_inputs()[0].name: x})
@@ -153,12 +154,16 @@ def test_what_cannot_be_is_refused_before_any_work() -> None:
         ({"method": "rbm", "units": 8, "tied": True}, "no 'tied'.*is of autoencoder"),
         ({"method": "rbm", "units": 8, "patience": 3}, "no 'patience'"),
         ({"method": "rbm", "units": 8, "frobnicate": 3}, "no 'frobnicate'"),
+        ({"method": "rbm", "units": "300,100"}, "Expected units as whole numbers"),
+        ({"method": "rbm", "units": 8, "seed": -1}, "Expected a seed of 0 or more"),
+        ({"method": "rbm", "units": 8, "name": "mine", "data": "nowhere/"}, "taken by mine"),  # before data are opened
         ({"method": "rbm"}, "--units 300,100"),
         ({"method": "autoencoder"}, "--units 300,100"),
         ({"method": "rbm", "units": 8, "name": "mine"}, "taken by mine"),
         ({"method": "rbm", "units": 8, "name": "vgg16"}, "taken by vgg16"),
         ({"method": "rbm", "units": 8, "name": "../up"}, "cannot be called"),
-        ({"method": "rbm", "units": 8, "data": np.zeros((9, 4), "f4"), "size": (8, 8)}, "and are none"),
+        ({"method": "rbm", "units": 8, "data": np.zeros((9, 4), "f4"), "size": (8, 8)}, "1 or 3 channels"),
+        ({"method": "rbm", "units": 8, "data": np.zeros((9, 4, 4, 2), "u1"), "size": (8, 8)}, "1 or 3 channels"),
         ({"method": "pairs", "units": 8, "data": np.zeros((9, 4), "f4")}, "two classes or more"),
     ]:
         with pytest.raises(UsageError, match=message):
@@ -167,6 +172,99 @@ def test_what_cannot_be_is_refused_before_any_work() -> None:
         zoo.pretrain("rbm", "nowhere/", units=8)
     assert [each.name for each in Path("runs").iterdir()] == ["mine"]
     assert list(own_entries()) == ["mine"]
+
+
+def test_pictures_of_one_size_and_colour_stay_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (6, 9), np.uint8)).save(tmp_path / f"{number}.png")
+
+    made = zoo.pretrain("autoencoder", tmp_path, units=4, epochs=1, name="mine")
+
+    assert made.load().input_shape == (None, 6, 9, 1)
+    entry = zoo.find_entry("mine")
+    assert entry.input is not None
+    assert (entry.input.size, entry.input.color) == ((6, 9, 1), "gray")
+
+
+def test_pairs_of_groups_need_no_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["path,person"]
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{number % 8}")
+    (tmp_path / "faces.csv").write_text("\n".join(lines))
+    data = zoo.open_data(tmp_path / "faces.csv", group_by="person", unlabelled=True)
+
+    made = zoo.pretrain("pairs", data, units=6, epochs=1, identity="group", name="mine")
+
+    assert made.record["labels_used"] is True
+
+
+def test_changed_labels_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 6)), np.arange(60) % 3
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    stopped_before_writing(monkeypatch, "pairs", tmp_path / "rows.npz")
+    np.savez(tmp_path / "rows.npz", x=x, y=(y + (np.arange(60) < 9)) % 3)
+
+    with pytest.raises(UsageError, match="no longer those"):
+        zoo.resume_pretraining("runs/mine")
+
+
+def test_a_name_that_was_taken_meanwhile_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_before_writing(monkeypatch, "autoencoder")
+    zoo.pretrain("rbm", **QUICK, name="mine")
+
+    with pytest.raises(UsageError, match="taken by mine"):
+        zoo.resume_pretraining("runs/mine")
+    made = zoo.resume_pretraining("runs/mine", name="other")
+
+    assert (made.name, sorted(own_entries())) == ("other", ["mine", "other"])
+
+
+def test_a_kill_after_its_folder_has_its_name_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished.UnfinishedRun, "close", lambda run, **_: os.close(run._lock))
+        made = zoo.pretrain("rbm", **QUICK, name="mine")
+    (left,) = unfinished_runs(Path("runs"))
+
+    with pytest.raises(UsageError, match="was finished"):
+        zoo.resume_pretraining(left)
+
+    assert [each.name for each in Path("runs").iterdir()] == [made.path.name]
+
+
+def test_examples_that_were_judged_by_count_as_seen() -> None:
+    """Rare classes move examples into the test part that data without labels have elsewhere."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((150, 6)).astype(np.float32), np.arange(150) % 30
+
+    zoo.pretrain("rbm", x, units=4, epochs=1, name="mine")
+
+    run = zoo.transfer("mine", (x, y), epochs=1)
+    seen = set(map(bytes, split_ids_of(Path("runs/mine"), "train", "validation")))
+    tested = set(map(bytes, split_ids_of(run.path, "test")))
+    (warning,) = [each for each in run.record["warnings"] if "was trained on" in each]
+    assert f"trained on {len(seen & tested)} of these {len(tested)} test examples" in warning
+
+
+def split_ids_of(folder: Path, *parts: str) -> Any:
+    with np.load(folder / "split.npz") as file:
+        return np.concatenate([file[part] for part in parts])
+
+
+def stopped_before_writing(monkeypatch: pytest.MonkeyPatch, method: str, data: Any = "digits") -> None:
+    """Begins a pretraining `mine` that is stopped when it is trained."""
+
+    def stopped(*_: Any) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.training.checkpoints.SECONDS", 0.0)
+        patch.setattr(making, "write_pretraining", stopped)
+        with pytest.raises(StoppedError):
+            zoo.pretrain(method, data, **QUICK, name="mine")
 
 
 def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
@@ -250,11 +348,7 @@ def test_what_no_longer_is_as_it_was_is_not_gone_on_with(tmp_path: Path, monkeyp
     data = tmp_path / "rows.npz"
     rng = np.random.default_rng(0)
     np.savez(data, x=rng.random((60, 6)))
-    with monkeypatch.context() as patch:
-        patch.setattr("zoo.training.checkpoints.SECONDS", 0.0)
-        patch.setattr(making, "write_pretraining", lambda *_: (_ for _ in ()).throw(StoppedError()))
-        with pytest.raises(StoppedError):
-            zoo.pretrain("autoencoder", data, **QUICK, name="mine")
+    stopped_before_writing(monkeypatch, "autoencoder", data)
     with pytest.raises(UsageError, match="zoo pretrain --resume"):
         zoo.resume("runs/mine")
     np.savez(data, x=rng.random((60, 6)))

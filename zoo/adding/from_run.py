@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.adding.told import OfRun
 from zoo.data.npz import NpzFile
 from zoo.data.seen import FACTS, TRAINED_ON, packed_ids
@@ -110,4 +112,7 @@ def _told_by(run: Run | Pretrained, spec: InputSpec | None, shape: tuple[int | N
 def _trained_on(run: RunFolder) -> str | None:
     """Returns the beginnings of the identities of what the run was trained on; None where it does not tell."""
     path = run.kept("split.npz")
-    return None if path is None else packed_ids(NpzFile(path).array("train"))
+    if path is None:
+        return None
+    parts = ("train", "validation") if isinstance(run, Pretrained) else ("train",)  # of which neither was to be seen
+    return packed_ids(np.concatenate([NpzFile(path).array(part) for part in parts]))

@@ -200,6 +200,20 @@ def inspections_of(examples: Examples) -> Sequence[Inspection] | None:
     return found
 
 
+def pictures_shape(examples: Examples) -> tuple[int | None, ...]:
+    """Returns height, width and channels of pictures, as far as all have the same: 1 channel where all are gray."""
+    found = inspections_of(examples)
+    if not found:
+        return tuple(examples.shape)
+    heights, widths = {each.height for each in found}, {each.width for each in found}
+    height, width = (sides.pop() if len(sides) == 1 else None for sides in (heights, widths))
+    return height, width, 1 if all(_is_gray(each.mode) for each in found) else 3
+
+
+def _is_gray(mode: str) -> bool:
+    return mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")
+
+
 def _sentence(finding: Finding) -> str:
     shown = [_case_text(case) for case in finding.cases[:_NAMED] if case.names]
     more = len(finding.cases) - len(shown)

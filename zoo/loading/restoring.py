@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from zoo.converters.restoring import restorer
 from zoo.converters.restoring.layouts import LayoutLike
 from zoo.converters.restoring.pairing import Rename
 from zoo.converters.restoring.patterns import Patterns
-from zoo.converters.restoring.report import RestoreReport
+from zoo.converters.restoring.report import RestoreReport, few
 from zoo.converters.restoring.sources import Checkpoint, SourceLike
 from zoo.loading.unchanged import checkpoint_parts, file_alone, unchanged
 from zoo.store.guards.arrays import npz_outline
@@ -36,7 +37,8 @@ def restore(
     """Writes values of a source into the variables of a model, and returns what became of each.
 
     A file passes its guard first, so that it may be anybody's. Names, shapes, kinds of numbers and the values are seen
-    through before anything is written: after an error the model is as it was.
+    through before anything is written: after an error the model is as it was. Of variables that are wanted and not in
+    the source a UserWarning tells.
 
     Args:
         model: The model. A variable of it is called as its layers are: `hidden1/kernel`.
@@ -65,7 +67,15 @@ def restore(
     with contextlib.ExitStack() as held:
         if not isinstance(source, Mapping):
             source = held.enter_context(guarded_weights(source))
-        return restorer.restore(model, source, include=include, exclude=exclude, rename=rename, layout=layout)
+        report = restorer.restore(model, source, include=include, exclude=exclude, rename=rename, layout=layout)
+    if report.missing:
+        warnings.warn(
+            f"{len(report.missing)} of the model's variables are not in the source, and stay as they were: "
+            f"{few(report.missing)}. If they have other names there (unused: {few(report.unused) or 'none'}), say so "
+            "with rename; if they are not wanted, with exclude.",
+            stacklevel=2,
+        )
+    return report
 
 
 @contextlib.contextmanager

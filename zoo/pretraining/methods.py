@@ -36,14 +36,18 @@ class Method:
         title: For people, with its article.
         settings: The class of its settings.
         run: What does it, as `zoo.pretraining.steps` says.
-        needs_labels: Whether it looks at classes or groups.
+        needs_identities: Whether it looks at classes or groups.
     """
 
     name: str
     title: str
     settings: type
     run: Callable[..., Learned]
-    needs_labels: bool = False
+    needs_identities: bool = False
+
+    def needs_classes(self, settings: Any) -> bool:
+        """Returns whether it looks at classes, with these settings."""
+        return self.needs_identities and settings.identity == "class"
 
 
 METHODS: Mapping[str, Method] = {
@@ -52,7 +56,7 @@ METHODS: Mapping[str, Method] = {
         Method("autoencoder", "a stacked autoencoder", AutoencoderSettings, pretrain_autoencoder),
         Method("rbm", "a deep belief network", RBMSettings, pretrain_rbm),
         Method("auxiliary", "an auxiliary task", AuxiliarySettings, pretrain_auxiliary),
-        Method("pairs", "pairs of the same", PairSettings, pretrain_pairs, needs_labels=True),
+        Method("pairs", "pairs of the same", PairSettings, pretrain_pairs, needs_identities=True),
     )
 }
 
@@ -86,7 +90,7 @@ def settings_of(method: Method, options: Mapping[str, Any]) -> Any:
     given = {name: value for name, value in options.items() if value is not None}
     for name in ("units", "conv"):
         if name in given:
-            given[name] = _widths(given[name])
+            given[name] = _widths(name, given[name])
             if not given[name]:  # which is what a method without such layers has
                 del given[name]
     known = option_names(method)
@@ -117,8 +121,11 @@ def _chosen(given: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {field: given[name] for field in fields if (name := _CALLED.get(field, field)) in given}
 
 
-def _widths(value: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(operator.index(width) for width in ([value] if isinstance(value, int) else value))
+def _widths(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(width) for width in (value if isinstance(value, Sequence) else [value]))
+    except TypeError:
+        raise UsageError(f"Expected {name} as whole numbers, such as (300, 100); got {value!r}.") from None
 
 
 def _owners(option: str) -> str:

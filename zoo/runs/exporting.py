@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import NotFoundError, UsageError
 from zoo.registry import find_entry
+from zoo.runs.folder import run_folder
+from zoo.runs.pretrained import Pretrained
+from zoo.runs.record import kind_of, read_record
 from zoo.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     """Writes a model to a file of the format that its suffix says, and returns what came of it.
 
     Args:
-        what: A run, its folder or its name in `runs/`; or a model's name, the path of a file that `zoo.load_model`
-            takes, or a `keras.Model`.
+        what: A run, the folder of one or of a pretraining, or its name in `runs/`; or a model's name, the path of a file
+            that `zoo.load_model` takes, or a `keras.Model`.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         **options: Those of `zoo.exporting.convert`: replace, opset, limit.
 
@@ -31,9 +34,14 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     if isinstance(what, Run):
         return what.export(target, **options)
     if isinstance(what, str | os.PathLike):
-        if any((folder / "run.json").exists() for folder in (Path(what), Path("runs") / what)):
+        folder = run_folder(what)
+        is_run = (folder / "run.json").exists()
+        if is_run and kind_of(read_record(folder, None)) == "transfer":
             return open_run(os.fspath(what)).export(target, **options)
         from zoo.exporting import SOURCES, checked_target, export_model
+
+        if is_run and (folder == Path(what) or not _is_known(os.fspath(what))):
+            return export_model(Pretrained(folder).load(), target, **options)
         from zoo.loading import load_model
 
         checked_target(Path(target), bool(options.get("replace")))  # before anything is pulled
@@ -43,6 +51,15 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     from zoo.exporting import export_model
 
     return export_model(what, target, **options)
+
+
+def _is_known(name: str) -> bool:
+    """Returns whether the registry has a model of that name."""
+    try:
+        find_entry(name)
+    except (NotFoundError, UsageError):
+        return False
+    return True
 
 
 def _refuse_unknown(what: str) -> None:

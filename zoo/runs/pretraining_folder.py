@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from zoo.data.reading import Reader
 from zoo.errors import IntegrityError
 from zoo.files import write_bytes
 from zoo.pretraining.methods import Method
+from zoo.pretraining.pairs import identities
 from zoo.pretraining.steps import Learned
 from zoo.registry import InputSpec
 from zoo.runs.facts import (
@@ -69,6 +71,15 @@ class Pretraining:
         """Of the split, the weights and the order of the examples."""
         settings = getattr(self.settings, "fit", self.settings)
         return int(settings.seed)
+
+    def digests(self) -> dict[str, str]:
+        """Returns digests of the examples of each part, and of which are the same where that is looked at."""
+        found = split_digests(self.examples, self.split)
+        if self.method.needs_identities:
+            same = identities(self.examples, self.settings.identity)
+            rows = sorted(row.tobytes() + number.tobytes() for row, number in zip(self.examples.ids, same, strict=True))
+            found["identities"] = f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
+        return found
 
 
 def write_pretraining(folder: Path, pretraining: Pretraining, learned: Learned, timings: Mapping[str, float]) -> None:
@@ -130,10 +141,10 @@ def _record(
             for each in units
         ],
         "examples": counts(pretraining.split),
-        "labels_used": pretraining.method.needs_labels,
+        "labels_used": pretraining.method.needs_identities,
         "bad_files": len(pretraining.bad),
         "warnings": list(pretraining.warnings),
-        "split": {"seed": pretraining.seed, "digests": split_digests(pretraining.examples, pretraining.split)},
+        "split": {"seed": pretraining.seed, "digests": pretraining.digests()},
         "features": {
             "hits": sum(each.hits for each in learned.features),
             "misses": sum(each.misses for each in learned.features),

@@ -96,6 +96,7 @@ def continued_run(wanted: Path) -> Iterator[UnfinishedRun]:
     Raises:
         NotFoundError: There is none.
         BusyError: Somebody works on it.
+        UsageError: It was finished, but for this folder, which is removed then.
     """
     path = unfinished_path(wanted)
     lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -106,10 +107,18 @@ def continued_run(wanted: Path) -> Iterator[UnfinishedRun]:
     if is_free is None:
         _log.warning("Whether another process works on %s cannot be told: its file system has no locks.", path)
     run = UnfinishedRun(path, lock)
-    shutil.rmtree(run.result, ignore_errors=True)
-    run.result.mkdir()
+    if not run.result.exists():  # it has its name already
+        run.close(keep=False)
+        raise UsageError(f"The run {run.wanted} was finished when it was killed; nothing is left to do. See: zoo runs")
+    _empty(run.result)
     with _ended(run, keep=True):
         yield run
+
+
+def _empty(folder: Path) -> None:
+    """Removes what is in a folder, which is there at every moment."""
+    for file in folder.iterdir():
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def read_job(wanted: Path, kind: Kind = "transfer") -> dict[str, Any]:
