@@ -51,29 +51,40 @@ _OF_AUTOENCODER = (
     click.option("--tied", is_flag=True, default=None,
                  help="autoencoder: decoders have the weights of the layers, transposed."),
     click.option("--sparsity", type=_POSITIVE, metavar="X", help="autoencoder: draw the mean of each unit to this."),
-    click.option("--sparsity-weight", type=click.FloatRange(0), metavar="X", help="autoencoder: how strongly."),
+    click.option("--sparsity-weight", type=click.FloatRange(0), metavar="X",
+                 help="autoencoder: how strongly.  [default: 0.1]"),
     click.option("--finetune", is_flag=True, default=None, help="autoencoder: at the end train all layers together."),
 )  # fmt: skip
 _OF_RBM = (
-    click.option("--visible", type=click.Choice(["bernoulli", "gaussian"]), help="rbm: what its lowest units are."),
-    click.option("--steps", type=click.IntRange(1), metavar="K", help="rbm: Gibbs steps of an update: the k of CD-k."),
+    click.option("--visible", type=click.Choice(["bernoulli", "gaussian"]),
+                 help="rbm: what its lowest units are.  [default: as the numbers are]"),
+    click.option("--steps", type=click.IntRange(1), metavar="K",
+                 help="rbm: Gibbs steps of an update: the k of CD-k.  [default: 1]"),
     click.option("--persistent", is_flag=True, default=None, help="rbm: chains go on from update to update."),
     click.option("--sample-visible", is_flag=True, default=None, help="rbm: chains draw visible units."),
-    click.option("--momentum", type=float, metavar="X", help="rbm: share of an update that the next repeats."),
+    click.option("--momentum", type=float, metavar="X",
+                 help="rbm: share of an update that the next repeats.  [default: 0.9]"),
     click.option("--weight-decay", type=float, metavar="X",
-                 help="rbm: share of each weight that an update takes away, times the learning rate."),
+                 help="rbm: share of each weight that an update takes away, times the learning rate.  [default: "
+                      "0.0002]"),
 )  # fmt: skip
 _OF_TASKS = (
     click.option("--task", type=click.Choice(_TASKS),
                  help="auxiliary: what is done to an example that is to be told from a good one: a picture rotated, or "
-                      "its patches shuffled; values of rows exchanged; words of a text replaced."),
-    click.option("--margin", type=_POSITIVE, metavar="X", help="auxiliary, pairs: by how much one is above the other."),
-    click.option("--patches", type=click.IntRange(2), metavar="N", help="auxiliary: so many patches in a row."),
-    click.option("--share", type=Share(), metavar="SHARE", help="auxiliary: of the values or words of an example."),
-    click.option("--vocabulary", type=click.IntRange(2), metavar="N", help="auxiliary: know so many words at most."),
-    click.option("--embedding", type=click.IntRange(2), metavar="N", help="pairs: dimensions of the space."),
+                      "its patches shuffled; values of rows exchanged; words of a text replaced.  [default: what "
+                      "suits the data, rotated for square pictures]"),
+    click.option("--margin", type=_POSITIVE, metavar="X",
+                 help="auxiliary, pairs: by how much one is above the other.  [default: 1; of triplet 0.2]"),
+    click.option("--patches", type=click.IntRange(2), metavar="N",
+                 help="auxiliary: so many patches in a row.  [default: 2]"),
+    click.option("--share", type=Share(), metavar="SHARE",
+                 help="auxiliary: of the values or words of an example.  [default: 30%]"),
+    click.option("--vocabulary", type=click.IntRange(2), metavar="N",
+                 help="auxiliary: know so many words at most.  [default: 10000]"),
+    click.option("--embedding", type=click.IntRange(2), metavar="N",
+                 help="pairs: dimensions of the space.  [default: 32]"),
     click.option("--identity", type=click.Choice(["class", "group"]),
-                 help="pairs: what makes two the same: their class, or what --group-by finds."),
+                 help="pairs: what makes two the same: their class, or what --group-by finds.  [default: class]"),
 )  # fmt: skip
 _TRAINING = (
     click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="At most so many, a layer."),

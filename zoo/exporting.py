@@ -31,8 +31,11 @@ from zoo.formats import FORMATS, WAYS, Labels, labels_beside, put_inside, refusi
 from zoo.loading import load_model, load_onnx_file
 from zoo.loading.from_caffe import CAFFE_SOURCES, caffe_files, load_caffe_files
 from zoo.loading.from_tensorflow import is_tensorflow, load_tensorflow
+from zoo.sample_texts import fixed_texts
 
 Array = NDArray[Any]
+
+_TEXTS = 8  # that a model of texts is compared on
 
 SOURCES = (".onnx", ".keras", ".h5", ".hdf5")
 
@@ -224,7 +227,7 @@ def export_model(
                     WAYS[suffix][0](model, made)
                 if labels is not None:
                     put_inside(labels, made, suffix)
-                error, difference = _compared(model, made, suffix, batches or [examples_of(model)])
+                error, difference = _compared(model, made, suffix, batches or [_made_up(model)])
             _refuse_unlike(error, limit, path, suffix)
             errors["Keras to ONNX" if suffix == ".onnx" else f"Keras to {FORMATS[suffix]}"] = error
             _put_all_in_place(made, folder / "labels.txt", path, labels)
@@ -266,6 +269,14 @@ def _batches(model: keras.Model, examples: Sequence[Array]) -> list[dict[str, Ar
     stacks = [np.stack(examples)] if alike else [each[None] for each in examples]
     (name,) = input_names([source])
     return [{name: each.astype(kind)} for each in stacks]
+
+
+def _made_up(model: keras.Model) -> dict[str, Array]:
+    """Returns examples for a model of which nobody has any: texts of frequent words, or random numbers."""
+    sources = keras.tree.flatten(model.inputs)
+    if len(sources) == 1 and sources[0].dtype == "string":
+        return {input_names(sources)[0]: fixed_texts((_TEXTS, *(size or 1 for size in sources[0].shape[1:])), seed=0)}
+    return dict(examples_of(model))
 
 
 def _compared(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.adding import add
-from zoo.data import Examples, open_data, split_of
+from zoo.data import Examples, Split, open_data, split_of
 from zoo.data.checking import data_warnings, pictures_shape
 from zoo.data.examples import are_pictures
 from zoo.data.split import used_examples
@@ -39,7 +39,7 @@ def pretrain(
     units: int | Sequence[int] = (),
     conv: int | Sequence[int] = (),
     name: str | None = None,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     epochs: int = 100,
     batch_size: int = 32,
     lr: float | None = None,
@@ -62,7 +62,7 @@ def pretrain(
         units: Widths of dense layers, from below.
         conv: Filters of 3x3 convolutions, each followed by max pooling, below the dense layers.
         name: What the model will be called; None: after data and method.
-        size: Height and width that pictures are brought to; None: as they are.
+        size: Height and width that pictures are brought to, or one number for both; None: as they are.
         epochs: At most so many passes over the examples, of each layer where they are trained one by one.
         batch_size: Examples a step.
         lr: Learning rate; None: 0.001, and of `rbm` as `RBMSettings` says.
@@ -182,11 +182,22 @@ def _prepared(method: Method, settings: Any, opened: Examples, given: Mapping[st
     return Pretraining(
         name, method, settings, examples.seen_by(spec), split, spec,
         Path(given["out"]) if given["out"] else Path("runs") / plain_name(name),
-        data_warnings(examples, split), tuple(opened.bad),
+        (*data_warnings(examples, split), *_warnings(examples, split)), tuple(opened.bad),
     )  # fmt: skip
 
 
-def _spec(examples: Examples, opened: Examples, size: Sequence[int] | None) -> InputSpec | None:
+def _warnings(examples: Examples, split: Split) -> Iterator[str]:
+    """Yields what is worth knowing of the examples, beside what a transfer would say."""
+    if not len(split.validation):
+        yield "There are no validation examples: nothing says when to stop, and figures are of training examples."
+    if len(examples.shape) == 2 and examples.paths is None and examples.read(np.arange(1))[0].dtype == np.uint8:
+        yield (
+            f"Examples of shape {list(examples.shape)} are taken as numbers, each standardized by itself. If they are "
+            "gray pictures, give them a channel: x[..., None]."
+        )
+
+
+def _spec(examples: Examples, opened: Examples, size: int | Sequence[int] | None) -> InputSpec | None:
     """Returns what pictures become: of their own colours, and size where they have one; None for all else.
 
     Args:
@@ -194,6 +205,7 @@ def _spec(examples: Examples, opened: Examples, size: Sequence[int] | None) -> I
         opened: All of the data.
         size: Height and width that are wanted.
     """
+    size = (size, size) if isinstance(size, int) else size
     wanted = None if size is None else (size[0], size[1])
     shape = pictures_shape(opened) if are_pictures(examples) else tuple(examples.shape)
     spec = picture_spec(shape, wanted) if are_pictures(examples) else None

@@ -187,3 +187,18 @@ def test_k10_a_killed_export_leaves_the_earlier_one() -> None:
     loaded = tf.saved_model.load("out")
     np.testing.assert_allclose(loaded.serve(x), model(x), atol=1e-6)
     assert [path.name for path in Path().glob("[!.]*")] == ["out"]
+
+
+def test_a_model_of_texts_leaves_as_what_takes_texts(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text(
+        "\n".join(f"the {word} film was {word}" for word in ("good", "bad", "long") * 9)
+    )
+    zoo.pretrain("auxiliary", tmp_path / "texts.txt", units=4, epochs=1, name="words")
+
+    exported = zoo.export("words", tmp_path / "words.keras")
+    zoo.export("words", tmp_path / "words")
+
+    assert exported.error == 0
+    assert (tmp_path / "words" / "saved_model.pb").is_file()
+    with pytest.raises(UsageError, match="ONNX runtimes do not"):
+        zoo.export("words", tmp_path / "words.onnx")

@@ -20,6 +20,7 @@ from zoo.pretraining.steps import Learned
 from zoo.training import FitSettings, Optimizer
 
 _FITTING = ("epochs", "batch_size", "learning_rate", "patience", "seed", "optimizer")  # what is asked of any training
+_OF_DATA = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates")
 _CALLED = {"learning_rate": "lr"}  # as in `zoo.transfer`
 _PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "fit": (FitSettings, _FITTING),
@@ -101,14 +102,21 @@ def settings_of(method: Method, options: Mapping[str, Any]) -> Any:
         )
     if isinstance(given.get("optimizer"), str):
         given["optimizer"] = Optimizer(given["optimizer"])
-    arguments: dict[str, Any] = {}
+    try:
+        return method.settings(**dict(_arguments(method, given)))
+    except TypeError as error:  # a text where a number is compared, say
+        told = ", ".join(f"{name}={value!r}" for name, value in given.items() if name not in ("units", "conv"))
+        raise UsageError(f"A setting of {method.name} is of the wrong kind ({error}); got {told}.") from error
+
+
+def _arguments(method: Method, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the arguments of a method's settings, of which some are dataclasses themselves."""
     for field in dataclasses.fields(method.settings):
         if field.name in _PARTS:
             kind, names = _PARTS[field.name]
-            arguments[field.name] = kind(**_chosen(given, names))
+            yield field.name, kind(**_chosen(given, names))
         else:
-            arguments |= _chosen(given, [field.name])
-    return method.settings(**arguments)
+            yield from _chosen(given, [field.name]).items()
 
 
 def option_names(method: Method) -> set[str]:
@@ -129,6 +137,8 @@ def _widths(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _owners(option: str) -> str:
+    if option in _OF_DATA:
+        return f"It is of the data: zoo.open_data(..., {option}=...)."
     owners: Iterator[str] = (method.name for method in METHODS.values() if option in option_names(method))
     told = ", ".join(owners)
     return f"{option!r} is of {told}." if told else ""

@@ -39,6 +39,7 @@ IDENTITIES: tuple[Identity, ...] = get_args(Identity)
 _MARGINS: dict[PairLoss, float] = {"contrastive": 1.0, "triplet": 0.2}  # of points on a unit sphere
 _VERSIONS = 16  # partners that an example has, in as many epochs
 _SHOWN = 12
+_UNJUDGED = "No two {} have two validation examples each: nothing said when to stop; figures are of training examples."
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ def pretrain_pairs(
         "identities": float(len(np.unique(same[train]))),
     }
     shown = validation if len(validation) else train
-    return Learned(network.model, history, figures, _pictures(network, inputs, x, shown[:_SHOWN]))
+    pictures = _pictures(network, inputs, x, shown[:_SHOWN])
+    warnings = () if len(validation) or not len(inputs.validation) else (_UNJUDGED.format(_PLURAL[settings.identity]),)
+    return Learned(network.model, history, figures, pictures, warnings=warnings)
 
 
 class Pairs:

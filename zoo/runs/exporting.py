@@ -21,8 +21,8 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     """Writes a model to a file of the format that its suffix says, and returns what came of it.
 
     Args:
-        what: A run, the folder of one or of a pretraining, or its name in `runs/`; or a model's name, the path of a file
-            that `zoo.load_model` takes, or a `keras.Model`.
+        what: A run, the folder of one or of a pretraining, or its name in `runs/`; or a model's name, the path of a
+            file that `zoo.load_model` takes, or a `keras.Model`.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         **options: Those of `zoo.exporting.convert`: replace, opset, limit.
 

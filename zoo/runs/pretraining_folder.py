@@ -72,6 +72,12 @@ class Pretraining:
         settings = getattr(self.settings, "fit", self.settings)
         return int(settings.seed)
 
+    @property
+    def title(self) -> str:
+        """What is made, for people."""
+        is_one_machine = self.method.name == "rbm" and len(self.settings.units) == 1
+        return "a restricted Boltzmann machine" if is_one_machine else self.method.title
+
     def digests(self) -> dict[str, str]:
         """Returns digests of the examples of each part, and of which are the same where that is looked at."""
         found = split_digests(self.examples, self.split)
@@ -128,7 +134,7 @@ def _record(
         "created": made_now(),
         "model": pretraining.name,
         "method": pretraining.method.name,
-        "title": pretraining.method.title,
+        "title": pretraining.title,
         "data": pretraining.examples.name,
         "settings": dataclasses.asdict(pretraining.settings),
         "input": {
@@ -143,7 +149,7 @@ def _record(
         "examples": counts(pretraining.split),
         "labels_used": pretraining.method.needs_identities,
         "bad_files": len(pretraining.bad),
-        "warnings": list(pretraining.warnings),
+        "warnings": [*pretraining.warnings, *learned.warnings],
         "split": {"seed": pretraining.seed, "digests": pretraining.digests()},
         "features": {
             "hits": sum(each.hits for each in learned.features),

@@ -76,13 +76,16 @@ def key_figures(found: Mapping[str, float]) -> list[Figure]:
     ['Told apart', 'Guessing would give']
     """
     known = (
-        ("explained", "Of the variance restored", True, "what is left out is what the layers have no room for"),
+        ("explained", "Of the variance restored", True, "the rest is lost"),
         ("accuracy", "Told apart", True, "of the versions of validation examples"),
         ("ranking", "Ranked right", True, "others that are farther away than another of the same"),
         ("chance", "Guessing would give", True, ""),
         ("squared_error", "Squared error", False, "of a restored number, on average"),
     )
-    return [Figure(title, found[name], share, about) for name, title, share, about in known if name in found]
+    figures = [Figure(title, found[name], share, about) for name, title, share, about in known if name in found]
+    if figures and found.get("explained", 1) <= 0:
+        figures[0] = Figure(figures[0].title, 0.0, True, "it restores no better than the mean of all would")
+    return figures
 
 
 def _panels(record: Mapping[str, Any], history: History) -> list[charts.Panel]:
