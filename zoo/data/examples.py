@@ -248,6 +248,10 @@ class SomeExamples:
         """Returns the decoded examples at `rows`."""
         return self._examples.read(self._rows[rows])
 
+    def opened_rows(self, rows: Rows) -> Rows:
+        """Returns the numbers that `rows` have in the data as it was opened."""
+        return opened_rows(self._examples, self._rows[rows])
+
     def seen_by(self, spec: InputSpec | None) -> SomeExamples:
         """Returns the same rows of the examples decoded as suits `spec`."""
         return SomeExamples(self._examples.seen_by(spec), self._rows)
@@ -255,6 +259,16 @@ class SomeExamples:
     def without_labels(self) -> SomeExamples:
         """Returns the same rows of the examples without labels."""
         return SomeExamples(without_labels(self._examples), self._rows)
+
+
+def opened_rows(examples: Examples, rows: Rows) -> Rows:
+    """Returns the numbers that rows have in the data as it was opened, however they were chosen and put in order.
+
+    >>> some = SomeExamples(ArrayExamples(np.zeros((9, 2))), np.array([7, 3]))
+    >>> opened_rows(SomeExamples(some, np.array([1])), np.array([0])).tolist()
+    [3]
+    """
+    return examples.opened_rows(rows) if isinstance(examples, SomeExamples) else rows
 
 
 def as_classes(examples: Examples) -> Examples:

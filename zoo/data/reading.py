@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from zoo.compiled import compiled, trace
 from zoo.data.bad_files import BadFile
-from zoo.data.examples import Examples, Rows, are_texts
+from zoo.data.examples import Examples, Rows, are_texts, opened_rows
 from zoo.data.preprocessing import preprocessing_model
 from zoo.errors import DataError
 from zoo.registry import InputSpec
@@ -149,9 +149,11 @@ class Reader:
         """Raises `DataError` for values that are not finite: a ReLU would make 0 of them, and nobody would know."""
         if batch.dtype.kind != "f" or np.isfinite(batch).all():
             return
-        faults = np.asarray(rows)[~np.isfinite(batch.reshape(len(batch), -1)).all(axis=1)].tolist()
-        paths = self._examples.paths
-        shown = ", ".join(str(row) if paths is None else paths[row] for row in faults[:_NAMED])
+        faults = np.asarray(rows)[~np.isfinite(batch.reshape(len(batch), -1)).all(axis=1)]
+        paths, named = self._examples.paths, faults[:_NAMED]
+        shown = ", ".join(
+            map(str, opened_rows(self._examples, named)) if paths is None else (paths[row] for row in named.tolist())
+        )
         raise DataError(
             f"Data {self._examples.name!r} has values that are not finite (NaN or infinite): example {shown}"
             f"{', ...' if len(faults) > _NAMED else ''}. Remove them, or put numbers there."

@@ -7,6 +7,8 @@ model for visual area V2", NIPS 2008, in the form of Ng's lecture notes "Sparse 
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from zoo.compiled import compiled
 from zoo.data import Examples, Rows, Split
 from zoo.features import FeatureCache, FeatureStats
+from zoo.pretraining.columns import pieces
 from zoo.pretraining.stack import AutoencoderSettings, Stack
 from zoo.pretraining.steps import (
     Checkpoints,
@@ -29,9 +32,8 @@ from zoo.pretraining.steps import (
 )
 from zoo.progress import Progress
 from zoo.registry import InputSpec
-from zoo.training import History, fit, joined
+from zoo.training import History, fit, joined, predict
 
-_AT_ONCE = 256  # examples that figures are taken of at a time
 _SHOWN = 12  # reconstructions
 _SCORE = "squared_error"
 
@@ -84,14 +86,19 @@ def pretrain_autoencoder(
             _layer_trained(stack, number, inputs, features, stats, checkpoints, progress)
             for number in range(1, len(stack.blocks) + 1)
         ]
-    if settings.finetune and len(stack.blocks) > 1:
-        histories.append(_fitted(stack.training_model(), "stack", stack, inputs, None, checkpoints, progress))
-    model, telling = stack.models()
     figures = {f"layer{number}_{_SCORE}": _score(each) for number, each in enumerate(histories, 1)}
+    history = joined(histories)
     if settings.finetune and len(stack.blocks) > 1:
-        figures[f"stack_{_SCORE}"] = figures.pop(f"layer{len(histories)}_{_SCORE}")
+        whole = stack.training_model()
+        tuned = _fitted(whole, "stack", stack, inputs, None, checkpoints, progress)
+        history = joined([*histories, tuned])
+        figures[f"stack_{_SCORE}"] = _score(tuned)
+        if not tuned.best_epoch:  # all layers as they were, which no one epoch has left
+            history = dataclasses.replace(history, best_epoch=0)
+            figures[f"stack_{_SCORE}"] = float(predict(whole, inputs.part(inputs.judged))[:, 1].mean(dtype=np.float64))
+    model, telling = stack.models()
     figures |= _measured(stack, telling, inputs)
-    return Learned(model, joined(histories), figures, _pictures(stack, model, inputs), tuple(stats))
+    return Learned(model, history, figures, _pictures(stack, model, inputs), tuple(stats))
 
 
 def _layer_trained(
@@ -141,9 +148,8 @@ def _measured(stack: Stack, telling: keras.Model, inputs: Inputs) -> dict[str, f
     errors, sums, squares = 0.0, np.zeros(inputs.shape), 0.0
     activations = np.zeros(len(stack.blocks))
     rows = inputs.judged
-    for begin in range(0, len(rows), _AT_ONCE):
-        x = inputs.x[rows[begin : begin + _AT_ONCE]]
-        clean, *codes, restored = (np.asarray(each, np.float64) for each in run(x))
+    for piece in pieces(rows, max(math.prod(each.shape[1:]) for each in telling.outputs)):
+        clean, *codes, restored = (np.asarray(each, np.float64) for each in run(inputs.x[piece]))
         errors += float(((restored - clean) ** 2).sum())
         sums += clean.sum(axis=0)
         squares += float((clean**2).sum())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.data import Examples, Split
 from zoo.data.examples import are_texts
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.features import FeatureCache
 from zoo.pretraining.losses import VersionsObjective
 from zoo.pretraining.networks import Network, Shape, refuse_layers
@@ -43,6 +43,7 @@ AUXILIARY_TASKS: tuple[AuxiliaryTask, ...] = get_args(AuxiliaryTask)
 AUXILIARY_LOSSES: tuple[AuxiliaryLoss, ...] = get_args(AuxiliaryLoss)
 
 _SHOWN = 12
+_SPARE = 64  # rows, whose values stand for those of others where a batch has but one example
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class AuxiliarySettings:
         margin: By how much, of `margin`.
         patches: How many in a row, and in a column, are shuffled.
         share: Of the columns that have values exchanged, or of the words that are replaced, above 0 to 1.
-        vocabulary: How many words texts have at most, the most frequent; all others are one more.
+        vocabulary: How many words texts have at most, the most frequent; all others are one more, or none where the
+            training texts have no others: nothing could be learned of them.
         fit: How it is trained.
 
     Raises:
@@ -95,8 +97,12 @@ class AuxiliarySettings:
         if self.vocabulary < 1:
             raise UsageError(f"Expected a vocabulary of at least 1 word; got {self.vocabulary}.")
 
-    def versions(self, shape: Shape) -> Versions:
+    def versions(self, shape: Shape, spare: NDArray[np.float32] | None = None) -> Versions:
         """Returns what makes the versions of pictures or rows of a shape.
+
+        Args:
+            shape: Of one.
+            spare: As of `zoo.pretraining.versions.Exchanged`.
 
         Raises:
             UsageError: The task does not suit them.
@@ -112,16 +118,29 @@ class AuxiliarySettings:
             refuse_patches(shape, self.patches)
             return Shuffled(self.patches, self.fit.seed)
         refuse_exchange(shape)
-        return Exchanged(self.share, self.fit.seed)
+        if self.fit.batch_size < 2:
+            raise UsageError(
+                "Exchanged values want batches of at least 2, in which there are others: --batch-size 32 (Python: "
+                "batch_size); got batch_size=1."
+            )
+        return Exchanged(self.share, self.fit.seed, spare)
 
     def versions_of(self, inputs: Inputs) -> Versions:
         """Returns what makes the versions of examples.
 
         Raises:
             UsageError: The task does not suit them.
+            DataError: There is but one to exchange values with.
         """
         if not isinstance(inputs, Words):
-            return self.versions(inputs.shape)
+            rng = np.random.default_rng([self.fit.seed, len(inputs.train)])
+            some = inputs.array(rng.permutation(inputs.train)[:_SPARE]) if len(inputs.shape) == 1 else None
+            versions = self.versions(inputs.shape, some)
+            if isinstance(versions, Exchanged) and len(inputs.train) < 2:
+                raise DataError(
+                    f"Exchanged values want two training examples or more; data {inputs.examples.name!r} has 1."
+                )
+            return versions
         if self.task not in (None, "replaced"):
             raise UsageError(f"Texts have their words replaced; they cannot be {self.task}. Leave the task away.")
         return Replaced(inputs.counts, self.share, self.fit.seed)

@@ -8,7 +8,7 @@ Networks", Science 313, 2006; Gaussian visible units: Hinton 2010 (see `zoo.pret
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.compiled import compiled
-from zoo.data import Examples, Rows, Split
+from zoo.data import Examples, Split
 from zoo.errors import UsageError
 from zoo.features import FeatureCache, FeatureStats
+from zoo.pretraining.columns import Columns, columns_of, pieces
 from zoo.pretraining.contrastive_divergence import RBMSettings
 from zoo.pretraining.rbm import RBM, VisibleKind, new_rbm
 from zoo.pretraining.rbm_training import Seen, final_figures, train_rbm
@@ -28,26 +29,8 @@ from zoo.registry import InputSpec
 from zoo.surgery import Trunk, whole_trunk
 from zoo.training import History, joined
 
-_AT_ONCE = 1024  # examples
 _SHOWN = 12  # reconstructions
 _LEAST_DEVIATION = 0.1  # of a pixel, as a share of the mean one: what is nearly always black would else be all noise
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the flattened numbers of examples are like.
-
-    Attributes:
-        mean: float64 [numbers].
-        deviation: float64 [numbers].
-        low: The least of all.
-        high: The greatest.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    low: float
-    high: float
 
 
 def pretrain_rbm(
@@ -77,7 +60,7 @@ def pretrain_rbm(
     Raises:
         UsageError: Visible units that do not suit the examples.
         DataError: Examples that cannot be used.
-        TrainingError: Weights are not finite, or memory ran out.
+        TrainingError: Weights or figures are not finite, or memory ran out.
         DiskError: Features or a checkpoint cannot be written.
 
     >>> from zoo.data import open_data, split_of
@@ -108,7 +91,7 @@ def pretrain_rbm(
             told = final_figures(machine, seen, settings.seed)
             figures |= {f"layer{number}_{name}": value for name, value in told.items()}
     model = network.model()
-    figures["squared_error"] = _squared_error(model, inputs)
+    figures["squared_error"] = _squared_error(model, inputs, network.units_of_error())
     return Learned(model, joined(histories), figures, _pictures(network, model), tuple(stats))
 
 
@@ -128,7 +111,7 @@ class BeliefNetwork:
 
     def __init__(self, inputs: Inputs, settings: RBMSettings) -> None:
         self.inputs, self._settings = inputs, settings
-        columns = columns_of(inputs.x, inputs.train)
+        columns = inputs.columns()
         self._visible = visible_kind(columns, settings.visible, inputs.examples.name)
         self._columns = columns if self._visible == "bernoulli" else _standardizable(columns, inputs.spec)
         self.machines: list[RBM] = []
@@ -169,6 +152,14 @@ class BeliefNetwork:
             layer.set_weights(given)
         return model
 
+    def units_of_error(self) -> NDArray[np.float64]:
+        """Returns what differences between numbers are divided by, before they are squared: float64 [numbers].
+
+        As an autoencoder standardizes them: rows that are not all within 0..1, and nothing else.
+        """
+        are_rows = self.inputs.spec is None and not self._columns.are_shares
+        return self._columns.divisors if are_rows else np.ones(len(self._columns.mean))
+
     def _encoded(self) -> tuple[Any, Any]:
         source = x = keras.Input(self.inputs.shape, name="examples")
         if len(self.inputs.shape) > 1:
@@ -195,32 +186,13 @@ class BeliefNetwork:
         return scale, -self._columns.mean * scale
 
 
-def columns_of(x: Any, rows: Rows) -> Columns:
-    """Returns what rows of `x` [n, ...], an array or what gives arrays, are like; all of it is read twice.
-
-    >>> columns_of(np.array([[0.0, 1.0], [2.0, 1.0]]), np.arange(2)).deviation.tolist()
-    [1.0, 0.0]
-    """
-    width = math.prod(x.shape[1:])
-    total, squares, low, high = np.zeros(width), np.zeros(width), math.inf, -math.inf
-    pieces = [rows[begin : begin + _AT_ONCE] for begin in range(0, len(rows), _AT_ONCE)]
-    for piece in pieces:
-        flat = np.asarray(x[piece], np.float64).reshape(len(piece), width)
-        total += flat.sum(axis=0)
-        low, high = min(low, float(flat.min())), max(high, float(flat.max()))
-    mean = total / len(rows)
-    for piece in pieces:
-        squares += ((np.asarray(x[piece], np.float64).reshape(len(piece), width) - mean) ** 2).sum(axis=0)
-    return Columns(mean, np.sqrt(squares / len(rows)), low, high)
-
-
 def visible_kind(columns: Columns, wanted: VisibleKind | None, name: str) -> VisibleKind:
     """Returns what the lowest visible units are: as wanted, or `bernoulli` where all numbers are within 0..1.
 
     Raises:
         UsageError: `bernoulli` is wanted of other numbers.
     """
-    fits = columns.low >= 0 and columns.high <= 1
+    fits = columns.are_shares
     if wanted == "bernoulli" and not fits:
         raise UsageError(
             f"Bernoulli visible units want numbers 0..1; those of {name!r} are {columns.low:g} to {columns.high:g}. "
@@ -230,23 +202,30 @@ def visible_kind(columns: Columns, wanted: VisibleKind | None, name: str) -> Vis
 
 
 def _standardizable(columns: Columns, spec: InputSpec | None) -> Columns:
-    """Returns columns whose deviations can be divided by: that of a constant one is 1.
+    """Returns columns whose deviations can be divided by.
 
     Pixels, which are all of one kind, have at least a share of their common deviation.
     """
     deviation = columns.deviation
     if spec is not None:
         deviation = np.maximum(deviation, _LEAST_DEVIATION * math.sqrt(float((deviation**2).mean())))
-    return Columns(columns.mean, np.where(deviation > 0, deviation, 1), columns.low, columns.high)
+    return replace(columns, deviation=replace(columns, deviation=deviation).divisors)
 
 
-def _squared_error(model: keras.Model, inputs: Inputs) -> float:
-    """Returns how far the whole network's reconstructions are off: the mean over numbers of the judged examples."""
+def _squared_error(model: keras.Model, inputs: Inputs, units: NDArray[np.float64]) -> float:
+    """Returns how far the whole network's reconstructions are off: the mean over numbers of the judged examples.
+
+    Args:
+        model: The network.
+        inputs: The examples.
+        units: Of the differences, [numbers].
+    """
     restore, rows, total = compiled(model), inputs.judged, 0.0
-    for begin in range(0, len(rows), _AT_ONCE):
-        x = inputs.x[rows[begin : begin + _AT_ONCE]]
-        total += float(((np.asarray(restore(x)) - x) ** 2).sum(dtype=np.float64))
-    return total / (len(rows) * math.prod(inputs.shape))
+    for piece in pieces(rows, len(units)):
+        x = inputs.x[piece]
+        difference = np.asarray(restore(x)).astype(np.float64) - x
+        total += float(((difference.reshape(len(piece), -1) / units) ** 2).sum())
+    return total / (len(rows) * len(units))
 
 
 def _pictures(network: BeliefNetwork, model: keras.Model) -> dict[str, NDArray[np.float32]]:

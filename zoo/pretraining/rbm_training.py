@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from zoo.data import Rows
 from zoo.errors import IntegrityError, TrainingError
+from zoo.pretraining.columns import pieces
 from zoo.pretraining.contrastive_divergence import Divergence, RBMSettings
 from zoo.pretraining.rbm import RBM
 from zoo.progress import Progress, Silent
@@ -27,6 +28,7 @@ SCORE = "pseudo_likelihood"
 
 _FIRST_MOMENTUM, _FIRST_EPOCHS = 0.5, 5  # until the weights have found their way (Hinton 2010, section 9)
 _JUDGED = 1000  # examples of a part that an epoch's figures are of
+_JUDGED_BYTES = 64 << 20  # of these that are held, as float32; one at least
 _INTEGRATED = 100  # of these, where the pseudo-likelihood of each is an integral
 _LARGEST = 1e4  # sum of the weights of a visible unit; those of what has learned something are hundreds at most
 _THREADED = 100_000  # weights; of fewer, threads wait for each other longer than they compute
@@ -68,10 +70,10 @@ def train_rbm(
 ) -> tuple[RBM, History]:
     """Returns what `rbm` becomes by training, and what training did.
 
-    The figures of an epoch are those of its end, over at most 1,000 examples of each part, always the same ones: the
-    loss is the squared error of a reconstruction, a mean over examples and visible units; the score the log
-    pseudo-likelihood, of one random unit of each example (of 100 of them where visible units are Gaussian). The same
-    seed gives the same result on the same CPU.
+    The figures of an epoch are those of its end, over at most 1,000 examples of each part (or as many as fit into
+    64 MiB), always the same ones: the loss is the squared error of a reconstruction, a mean over examples and visible
+    units; the score the log pseudo-likelihood, of one random unit of each example (of 100 of them where visible units
+    are Gaussian). The same seed gives the same result on the same CPU.
 
     Args:
         rbm: To begin with.
@@ -97,7 +99,7 @@ def train_rbm(
 
 
 def final_figures(rbm: RBM, seen: Seen, seed: int) -> dict[str, float]:
-    """Returns figures of a trained machine, over at most 1,000 examples of validation, or else of training.
+    """Returns figures of a trained machine, over at most so many examples of validation, or else of training.
 
     `reconstruction_error` and `pseudo_likelihood` are as those of an epoch; `log_likelihood` and `log_partition` are
     exact, and of small machines only. `free_energy_gap` is by how much the free energy of validation examples is above
@@ -197,7 +199,7 @@ class _Monitor:
         error, score = _judged(rbm, *(self._validation if has_validation else self._train))
         figures = {"reconstruction_error": error, SCORE: score, **self.exact(rbm)}
         if has_validation:
-            energies = (float(rbm.free_energy(v).mean()) for v, _ in (self._validation, self._train))
+            energies = (_free_energy(rbm, v) for v, _ in (self._validation, self._train))
             figures["free_energy_gap"] = next(energies) - next(energies)
         return figures
 
@@ -207,19 +209,38 @@ class _Monitor:
             return {}
         v = self._validation[0] if len(self._validation[0]) else self._train[0]
         log_partition = rbm.log_partition()
-        return {"log_likelihood": float(-rbm.free_energy(v).mean()) - log_partition, "log_partition": log_partition}
+        return {"log_likelihood": -_free_energy(rbm, v) - log_partition, "log_partition": log_partition}
 
 
 def _sampled(seen: Seen, rows: Rows, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Returns some of the examples, and a unit of each."""
-    v = seen.units(rng.permutation(rows)[:_JUDGED])
-    return v, rng.integers(v.shape[1], size=len(v))
+    width = math.prod(seen.train.x.shape[1:])
+    chosen = rng.permutation(rows)[: min(_JUDGED, max(1, _JUDGED_BYTES // (4 * width)))]
+    v, filled = np.empty((len(chosen), width), np.float32), 0
+    for piece in pieces(chosen, width):
+        v[filled : filled + len(piece)] = seen.units(piece)
+        filled += len(piece)
+    return v, rng.integers(width, size=len(v))
 
 
 def _judged(rbm: RBM, v: NDArray[np.float32], units: NDArray[np.int64], most: int = _JUDGED) -> tuple[float, float]:
     """Returns the mean squared error of reconstructions, and the mean log pseudo-likelihood of `most` examples."""
-    error = (rbm.reconstructed(v.astype(np.float64)) - v) ** 2
-    return float(error.mean()), float(rbm.pseudo_likelihood(v[:most], units[:most]).mean())
+    error, score, scored = 0.0, 0.0, min(most, len(v))
+    for piece in _pieces_of(rbm, len(v)):
+        error += float(((rbm.reconstructed(v[piece].astype(np.float64)) - v[piece]) ** 2).sum())
+    for piece in _pieces_of(rbm, scored):
+        score += float(rbm.pseudo_likelihood(v[piece], units[piece]).sum())
+    return error / v.size, score / scored
+
+
+def _free_energy(rbm: RBM, v: NDArray[np.float32]) -> float:
+    """Returns the mean free energy of examples."""
+    return sum(float(rbm.free_energy(v[piece]).sum()) for piece in _pieces_of(rbm, len(v))) / len(v)
+
+
+def _pieces_of(rbm: RBM, count: int) -> Iterator[Rows]:
+    """Yields the numbers of examples, as many at a time as a machine can be computed with."""
+    return pieces(np.arange(count), max(rbm.weights.shape))
 
 
 def _told(epoch: Epoch) -> dict[str, float]:

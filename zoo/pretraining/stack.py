@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.pretraining.blocks import Block, BlockSpec, ConvBlock, DenseBlock
 from zoo.pretraining.corrupting import Corrupted, Corruption
+from zoo.pretraining.networks import refuse_layers
 from zoo.pretraining.steps import Inputs, standardizing
 from zoo.surgery import Trunk, whole_trunk
-from zoo.surgery.heads import known_activation
 from zoo.training import FitSettings
 
 ReconstructionLoss = Literal["mse", "crossentropy"]
@@ -58,16 +58,9 @@ class AutoencoderSettings:
     fit: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
-        widths = (*self.conv, *self.units)
-        if not widths or any(width < 1 for width in widths):
-            raise UsageError(
-                "Expected layers of at least 1 unit: --units 300,100 or --conv 32,64 (Python: units, conv); got "
-                f"units={list(self.units)}, conv={list(self.conv)}."
-            )
+        refuse_layers(self.units, self.conv, self.applied_activation)
         if self.loss not in LOSSES:
             raise UsageError(f"Expected a loss of {', '.join(LOSSES)}; got {self.loss!r}.")
-        if not known_activation(self.applied_activation):
-            raise UsageError(f"Expected an activation that Keras knows, such as relu; got {self.activation!r}.")
         if self.sparsity is not None and not 0 < self.sparsity < 1:
             raise UsageError(f"Expected a mean activation above 0 and below 1; got sparsity={self.sparsity}.")
         if self.sparsity is not None and self.applied_activation != "sigmoid":

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from zoo.data import Examples, Rows, SomeExamples, Split
 from zoo.data.examples import are_texts
 from zoo.data.reading import Reader
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.features import FeatureCache, FeatureStats
+from zoo.pretraining.columns import Columns, columns_of, pieces
 from zoo.registry import InputSpec
 from zoo.training import Checkpoint, History, Objective, Part
 
 Checkpoints = Callable[[str], Path]
 
 MOST_BYTES = 1 << 30  # that a method may hold of its examples at once
-_AT_ONCE = 1024  # examples
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Learned:
         figures: What was measured, by name.
         pictures: For people, by name: float32 [n, height, width, 1 or 3], 0..1.
         features: What it took to get those of the frozen layers, for each layer that was trained on such.
+        warnings: What is to be known of it, one sentence each.
+
+    Raises:
+        TrainingError: A figure is not finite: what was learned is worth nothing, and no record could hold it.
     """
 
     model: keras.Model
@@ -51,6 +55,14 @@ class Learned:
     figures: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     features: tuple[FeatureStats, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if faults := [f"{name} is {value}" for name, value in self.figures.items() if not math.isfinite(value)]:
+            raise TrainingError(
+                f"Training ended, but {', '.join(faults)}. Look for examples that are far from the others, and bring "
+                "numbers to sizes that are not extreme."
+            )
 
 
 @dataclass(frozen=True)
@@ -106,10 +118,15 @@ class Inputs:
                 f"{len(rows):,} examples of shape {list(self.shape)} take {size:,} bytes; this method holds at most "
                 f"{MOST_BYTES:,}. Make the pictures smaller, or take fewer."
             )
-        found = np.empty((len(rows), *self.shape), np.float32)
-        for begin in range(0, len(rows), _AT_ONCE):
-            found[begin : begin + _AT_ONCE] = self.x[rows[begin : begin + _AT_ONCE]]
+        found, filled = np.empty((len(rows), *self.shape), np.float32), 0
+        for piece in pieces(rows, math.prod(self.shape)):
+            found[filled : filled + len(piece)] = self.x[piece]
+            filled += len(piece)
         return found
+
+    def columns(self) -> Columns:
+        """Returns what the numbers are like: means and deviations of the training examples, and the range of all."""
+        return columns_of(self.x, self.train, self.validation)
 
 
 def learned_from(examples: Examples, split: Split) -> SomeExamples:
@@ -170,25 +187,12 @@ def picture_spec(shape: Sequence[int | None], size: tuple[int, int] | None = Non
 def standardizing(inputs: Inputs) -> keras.layers.Rescaling | None:
     """Returns the layer that brings each column of rows to mean 0 and deviation 1 over the training examples.
 
-    None for what has a spec, and for rows that are within 0..1. A column that is constant becomes 0.
+    None for what has a spec, and for rows that are all within 0..1. A column that is constant becomes 0.
     """
-    if inputs.spec is not None:
+    if inputs.spec is not None or (columns := inputs.columns()).are_shares:
         return None
-    total, squares = np.zeros(inputs.shape), np.zeros(inputs.shape)
-    low, high = math.inf, -math.inf
-    pieces = [inputs.train[begin : begin + _AT_ONCE] for begin in range(0, len(inputs.train), _AT_ONCE)]
-    for rows in pieces:
-        x = inputs.x[rows]
-        total += x.sum(axis=0, dtype=np.float64)
-        low, high = min(low, float(x.min())), max(high, float(x.max()))
-    if low >= 0 and high <= 1:
-        return None
-    mean = total / len(inputs.train)
-    for rows in pieces:
-        squares += ((inputs.x[rows] - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / len(inputs.train))
-    scale = 1 / np.where(deviation > 0, deviation, 1)
-    return keras.layers.Rescaling(scale.tolist(), (-mean * scale).tolist(), name="standardize")
+    scale, offset = (each.reshape(inputs.shape) for each in (1 / columns.divisors, -columns.mean / columns.divisors))
+    return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="standardize")
 
 
 class OwnLoss(Objective):

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 
@@ -109,20 +110,27 @@ class Exchanged(Versions):
     Args:
         share: Of the columns (above 0 to 1) in which each row is changed; one at least is.
         seed: As of `Versions`.
+        spare: Rows [m, columns] that a batch of a single one, as what is left of an epoch may be, takes values from;
+            None: it stays as it is.
     """
 
-    def __init__(self, share: float = 0.3, seed: int = 0) -> None:
+    def __init__(self, share: float = 0.3, seed: int = 0, spare: NDArray[np.float32] | None = None) -> None:
         super().__init__(seed)
-        self._share = share
+        self._share, self._spare = share, spare
 
     def others(self, x: Any, *, training: bool) -> list[Any]:
-        """Returns rows `x` [n, columns] with values exchanged; a single one has nothing to be exchanged with."""
+        """Returns rows `x` [n, columns] with values exchanged."""
         columns, shape = x.shape[1], tf.shape(x)
+        source = x
+        if self._spare is not None:
+            wanted = tf.where(shape[0] > 1, 0, len(self._spare))
+            source = tf.concat([x, tf.cast(self._spare, x.dtype)[:wanted]], axis=0)
+        count = tf.shape(source)[0]
         place = tf.argsort(tf.argsort(self.uniform(shape, 0, training=training), axis=1), axis=1)
         chosen = place < max(1, round(self._share * columns))
-        further = self.uniform(shape, 1, training=training) * tf.cast(shape[0] - 1, tf.float32)
-        rows = (tf.range(shape[0])[:, None] + 1 + tf.cast(further, tf.int32)) % shape[0]
-        others = tf.gather(tf.reshape(x, (-1,)), rows * columns + tf.range(columns))
+        further = self.uniform(shape, 1, training=training) * tf.cast(count - 1, tf.float32)
+        rows = (tf.range(shape[0])[:, None] + 1 + tf.cast(further, tf.int32)) % count
+        others = tf.gather(tf.reshape(source, (-1,)), rows * columns + tf.range(columns))
         return [tf.where(chosen, others, x)]
 
 
@@ -171,7 +179,7 @@ def refuse_rotation(shape: tuple[int, ...]) -> None:
     if shape[0] != shape[1]:
         raise UsageError(
             f"Rotations want square pictures; these are {shape[0]}x{shape[1]}. Give them one square size: --size 64 "
-            "(Python: preprocessing=zoo.InputSpec((64, 64, 3), scale=1/255)); or shuffle patches."
+            "(Python: size=(64, 64)); or shuffle patches."
         )
 
 

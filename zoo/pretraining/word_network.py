@@ -17,7 +17,8 @@ _WINDOW = 3  # words
 class WordNetwork:
     """An embedding of words; convolutions over neighbours; a mean over the words; dense layers; and one for the task.
 
-    Padding takes no part: what is put out for a text is the same however much of it there is.
+    Padding takes no part: what is put out for a text is the same however much of it there is. Nor do unknown words
+    where the texts of training have none: their row of the embedding would be as it began, which is at random.
 
     Args:
         inputs: The texts, as numbers of words.
@@ -52,7 +53,7 @@ class WordNetwork:
             raise UsageError(
                 "Texts want units, of which the first is the width of a word: --units 50 (Python: units); got none."
             )
-        self._outputs = outputs
+        self._outputs, self._least = outputs, inputs.least
         uniform = keras.initializers.RandomUniform(seed=seed)  # as Keras begins embeddings
         self._embedding = keras.layers.Embedding(len(inputs.counts), units[0], uniform, name="layer1")
         self._conv = [
@@ -82,7 +83,7 @@ class WordNetwork:
 
     def _below(self, numbers: Any) -> Any:
         """Returns what goes into the layer for the task, [batch, width], of words [batch, words]."""
-        words = keras.ops.cast(keras.ops.not_equal(numbers, 0)[..., None], "float32")
+        words = keras.ops.cast(keras.ops.greater_equal(numbers, self._least)[..., None], "float32")
         x = keras.layers.Multiply(name="layer1_words")([self._embedding(numbers), words * _places_a_word(words)])
         if self._conv:
             x = self._convolved(x)

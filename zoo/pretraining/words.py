@@ -28,11 +28,17 @@ class Words(Inputs):
 
     Attributes:
         vectorization: Makes such numbers of texts, always `LONGEST` of each.
-        counts: How often each number occurs in texts of training; 1 is any word that is not in the vocabulary.
+        counts: How often each number occurs in texts of training; 1 is any word that is not in the vocabulary. Where
+            texts of training have no such word, nothing is learned of it, and in other texts it counts as none.
     """
 
     vectorization: keras.layers.TextVectorization
     counts: tuple[int, ...]
+
+    @property
+    def least(self) -> int:
+        """The least number that is a word."""
+        return 1 if self.counts[1] else 2
 
 
 def words_of(examples: Examples, split: Split, most: int) -> Words:
@@ -61,6 +67,8 @@ def words_of(examples: Examples, split: Split, most: int) -> Words:
     counts = [0, sum(occurrences[number] for number in order[most:])]
     counts += [occurrences[number] for number in order[:most]]
     x = _numbers(chosen, vectorization)
+    if not counts[1]:
+        x[x == 1] = 0
     rows = np.flatnonzero(x.any(axis=1))
     return Words(chosen, None, x, rows[rows < train], rows[rows >= train], vectorization, tuple(counts))
 

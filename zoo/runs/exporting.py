@@ -34,7 +34,7 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     if isinstance(what, Run):
         return what.export(target, **options)
     if isinstance(what, str | os.PathLike):
-        folder = run_folder(what)
+        folder = run_folder(os.fspath(what))
         is_run = (folder / "run.json").exists()
         if is_run and kind_of(read_record(folder, None)) == "transfer":
             return open_run(os.fspath(what)).export(target, **options)

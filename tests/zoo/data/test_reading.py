@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.data import ArrayExamples, open_data
+from zoo.data import ArrayExamples, SomeExamples, open_data
 from zoo.data.reading import Reader
 from zoo.errors import DataError
 from zoo.registry import InputSpec
@@ -84,6 +84,9 @@ def test_an_array_with_a_value_that_is_not_finite_is_refused() -> None:
     x[77, 1] = np.nan
     with pytest.raises(DataError, match="not finite .*: example 77[.]"):
         list(Reader(ArrayExamples(x), None).batches(np.arange(100), 10))
+    some = SomeExamples(SomeExamples(ArrayExamples(x), np.arange(99, 9, -1)), np.arange(20, 40))
+    with pytest.raises(DataError, match="example 77[.]"):  # as the caller counts, however they were chosen
+        Reader(some, None)[np.arange(20)]
 
 
 def test_who_stops_early_leaves_nothing_running() -> None:

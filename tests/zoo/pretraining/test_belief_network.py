@@ -12,7 +12,8 @@ import pytest
 from zoo.data import ArrayExamples, Split, open_data, split_of
 from zoo.errors import DataError, UsageError
 from zoo.features import FeatureCache
-from zoo.pretraining.belief_network import columns_of, pretrain_rbm
+from zoo.pretraining.belief_network import pretrain_rbm
+from zoo.pretraining.columns import columns_of
 from zoo.pretraining.contrastive_divergence import RBMSettings
 from zoo.pretraining.steps import Learned, picture_spec
 from zoo.registry import InputSpec

@@ -23,7 +23,6 @@ from zoo.pretraining.contrastive_divergence import RBMSettings
 from zoo.pretraining.losses import VersionsObjective
 from zoo.pretraining.pairs import PairSettings, pretrain_pairs
 from zoo.pretraining.stack import AutoencoderSettings
-from zoo.pretraining.steps import Learned
 from zoo.pretraining.versions import Replaced
 from zoo.pretraining.word_network import WordNetwork
 from zoo.pretraining.words import LONGEST, Words, words_of
@@ -60,11 +59,12 @@ def test_the_vocabulary_is_of_the_training_texts_and_in_order() -> None:
 
     assert words.vectorization.get_vocabulary() == ["", "[UNK]", "c", "a", "b", "d"]  # of a and b, both twice, by name
     assert words.counts == (0, 0, 3, 2, 2, 1)
-    np.testing.assert_array_equal(words.x, [[4, 3, 3], [2, 2, 4], [2, 5, 0], [1, 3, 0]])
+    np.testing.assert_array_equal(words.x, [[4, 3, 3], [2, 2, 4], [2, 5, 0], [0, 3, 0]])
     assert (words.train.tolist(), words.validation.tolist()) == ([0, 1, 2], [3])
     fewer = words_of(examples, whole(examples), 2)
     assert fewer.vectorization.get_vocabulary() == ["", "[UNK]", "a", "c"]
     assert fewer.counts == (0, 4, 3, 3)
+    np.testing.assert_array_equal(fewer.x[1], [3, 3, 1])
 
 
 def test_test_texts_and_labels_are_not_looked_at() -> None:
@@ -163,14 +163,21 @@ def in_order(count: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def ordered() -> Learned:
-    """What is learned of the order of words, with a margin; some texts have one word, or none."""
-    examples = texts("", "w3", "w3", *in_order(700), "", "w5")
+def net() -> Any:
+    """A net of texts with a convolution, which has learned nothing."""
+    words = words_of(texts(*in_order(20)), whole(range(20)), 99)
+    found = WordNetwork(words, (8, 6), (12,), "relu", outputs=1, name="task").model
+    found.get_layer("layer2").bias.assign([0.5] * 12)  # which padding would have, too
+    return found
+
+
+@pytest.mark.slow
+def test_a_convolution_learns_order_and_its_scores_are_a_margin_apart() -> None:
+    examples = texts("", "w3", "w3", *in_order(700), "", "w5")  # some have one word, or none
     how = settings(8, conv=(12,), units=(8, 6), loss="margin", share=0.1)
-    return pretrain_auxiliary(examples, Split(np.arange(500), np.arange(500, 705), NONE), None, how)
 
+    ordered = pretrain_auxiliary(examples, Split(np.arange(500), np.arange(500, 705), NONE), None, how)
 
-def test_a_convolution_learns_order_and_its_scores_are_a_margin_apart(ordered: Learned) -> None:
     assert ordered.figures["accuracy"] > 0.9
     assert (ordered.figures["chance"], ordered.figures["vocabulary"]) == (0.5, 8)
     good = "w0 w1 w2 w3 w4 w5 w6 w7 w0 w1"
@@ -184,6 +191,7 @@ def test_a_convolution_learns_order_and_its_scores_are_a_margin_apart(ordered: L
     assert not ordered.pictures
 
 
+@pytest.mark.slow
 def test_a_mean_of_words_learns_what_goes_together_and_no_order() -> None:
     split = Split(np.arange(600), np.arange(600, 800), NONE)
 
@@ -204,30 +212,30 @@ def test_where_all_goes_together_with_all_there_is_nothing_to_learn() -> None:
     assert learned.figures["accuracy"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_its_layers_are_units_that_pass_the_guards(ordered: Learned, tmp_path: Path) -> None:
-    units = split_units(ordered.model)
+def test_its_layers_are_units_that_pass_the_guards(net: Any, tmp_path: Path) -> None:
+    units = split_units(net)
 
     assert [(unit.name, unit.output_shape) for unit in units] == [
         ("layer1", (LONGEST, 8)), ("layer2", (12,)), ("layer3", (6,)), ("task", (1,))
     ]  # fmt: skip
     assert all(unit.legal for unit in units[:-1])
-    ordered.model.save(tmp_path / "model.keras")
+    net.save(tmp_path / "model.keras")
     found = ("w0 w1 w2", "W1, w0?", "w9", "")
-    np.testing.assert_array_equal(said(load_archive(tmp_path / "model.keras"), *found), said(ordered.model, *found))
-    assert np.isfinite(said(ordered.model, *found)).all()
+    np.testing.assert_array_equal(said(load_archive(tmp_path / "model.keras"), *found), said(net, *found))
+    assert np.isfinite(said(net, *found)).all()
 
 
-def test_the_mean_of_places_is_that_of_words_at_every_unit(ordered: Learned) -> None:
-    lowest = keras.Model(ordered.model.input, ordered.model.get_layer("layer1_words").output)
-    embedding = np.asarray(ordered.model.get_layer("layer1").embeddings)
-    vocabulary = ordered.model.get_layer("words").get_vocabulary()
+def test_the_mean_of_places_is_that_of_words_at_every_unit(net: Any) -> None:
+    lowest = keras.Model(net.input, net.get_layer("layer1_words").output)
+    embedding = np.asarray(net.get_layer("layer1").embeddings)
+    vocabulary = net.get_layer("words").get_vocabulary()
 
     found = said(lowest, "w3 w4 w4", "", "w5").mean(axis=1)
 
     w3, w4, w5 = (embedding[vocabulary.index(word)] for word in ("w3", "w4", "w5"))
     np.testing.assert_allclose(found, [(w3 + 2 * w4) / 3, 0 * w3, w5], atol=1e-6)
-    kernel, bias = (np.asarray(each) for each in ordered.model.get_layer("layer2").weights)
-    above = keras.Model(ordered.model.input, ordered.model.get_layer("layer2_mean").output)
+    kernel, bias = (np.asarray(each) for each in net.get_layer("layer2").weights)
+    above = keras.Model(net.input, net.get_layer("layer2_mean").output)
     places = [sum(row @ kernel[at] for at, row in window) for window in (((1, w3), (2, w4)), ((0, w3), (1, w4)))]
     wanted = np.maximum(np.array(places) + bias, 0).mean(axis=0)
     np.testing.assert_allclose(said(above, "w3 w4")[0], wanted, atol=1e-5)
@@ -258,6 +266,20 @@ def test_in_training_a_text_puts_out_what_it_does_in_the_model_however_long_othe
 
     wanted = said(net.model, "a b c d e", "b", "d e", "")
     np.testing.assert_allclose(found, np.stack([wanted, wanted[::-1]], axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("conv", [(), (3,)])
+def test_unknown_words_are_none_where_nothing_is_learned_of_them(conv: tuple[int, ...]) -> None:
+    def net(most: int) -> Any:
+        words = words_of(texts("a b c d", "b a d"), whole(range(2)), most)
+        return WordNetwork(words, (8,), conv, "relu", outputs=1, name="task").model
+
+    all_known, some_unknown = net(9), net(3)
+
+    np.testing.assert_allclose(*said(all_known, "a b", "a b new ones"), atol=1e-6)
+    np.testing.assert_allclose(*said(all_known, "", "new"), atol=1e-6)
+    one, other = said(some_unknown, "a b", "a b new ones")
+    assert not np.allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -327,6 +349,7 @@ def reviews(tmp_path: Path) -> str:
     return str(tmp_path / "reviews.csv")
 
 
+@pytest.mark.slow
 def test_from_a_file_of_lines_to_a_transfer_on_few_labels(reviews: str) -> None:
     for reuse in (1, "all"):
         run = zoo.transfer("places", reviews, reuse=reuse, train_per_class=5, epochs=60, lr=0.05)
