@@ -367,3 +367,11 @@ def test_equal_settings_make_equal_files() -> None:
 
     assert one.record["files"]["model.keras"] == other.record["files"]["model.keras"]
     assert isinstance(one.load(), keras.Model)
+
+
+def test_rows_have_an_auxiliary_task_too() -> None:
+    x = np.random.default_rng(0).random((60, 6), np.float32)
+
+    made = zoo.pretrain("auxiliary", x, units=8, epochs=1, name="mine")
+
+    assert (made.figures["chance"], made.load().output_shape) == (0.5, (None, 2))

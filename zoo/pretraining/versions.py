@@ -116,7 +116,12 @@ class Exchanged(Versions):
 
     def __init__(self, share: float = 0.3, seed: int = 0, spare: NDArray[np.float32] | None = None) -> None:
         super().__init__(seed)
-        self._share, self._spare = share, spare
+        self._share, self._spare = share, None if spare is None else np.asarray(spare, np.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what it is made of, as plain data."""
+        spare = None if self._spare is None else self._spare.tolist()
+        return {"share": self._share, "seed": self._seed, "spare": spare}
 
     def others(self, x: Any, *, training: bool) -> list[Any]:
         """Returns rows `x` [n, columns] with values exchanged."""
