@@ -26,11 +26,26 @@ def without_calls(graph: Message) -> Message:
         NotConvertible: It is larger, or its calls are deeper, than those of models are.
     """
     known = {each.signature.name: each for each in graph.library.function}
+    _refuse_circles(known)
     for _ in range(_DEEPEST):
         if not any(_called(node, known) for node in graph.node):
             return graph
         graph = _once(graph, known)
     raise NotConvertible(f"The functions of the graph call each other more than {_DEEPEST} deep.")
+
+
+def _refuse_circles(known: Mapping[str, Message]) -> None:
+    """Refuses functions that call themselves, by others or at once: written out they would have no end."""
+    calls = {
+        name: {called.signature.name for node in function.node_def if (called := _called(node, known)) is not None}
+        for name, function in known.items()
+    }
+    while calls:
+        ends = [name for name, called in calls.items() if not called & calls.keys()]
+        if not ends:
+            raise NotConvertible(f"Functions of the graph call each other in a circle, such as {min(calls)!r}.")
+        for name in ends:
+            del calls[name]
 
 
 def _called(node: Message, known: Mapping[str, Message]) -> Message | None:

@@ -107,7 +107,7 @@ def test_a_killed_one_is_told_of_and_gone_on_with(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr("zoo.training.checkpoints.SECONDS", 0.0)
         patch.setattr(making, "write_pretraining", lambda *_: (_ for _ in ()).throw(DiskError("stands for a kill")))
-        words = ("autoencoder", "--data", str(tmp_path / "rows.npz"), "--units", "4", "--epochs", "2", "--name", "mine")
+        words = ("rbm", "--data", str(tmp_path / "rows.npz"), "--units", "4", "--epochs", "2", "--name", "mine")
         assert run("pretrain", *words).exit_code == 6
     assert "zoo pretrain --resume runs/mine" in run("runs").stderr
     assert "zoo pretrain --resume runs/mine" in run("transfer", "--resume", "runs/mine").stderr

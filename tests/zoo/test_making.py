@@ -213,7 +213,7 @@ def test_changed_labels_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_name_that_was_taken_meanwhile_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped_before_writing(monkeypatch, "autoencoder")
+    stopped_before_writing(monkeypatch, "rbm")
     zoo.pretrain("rbm", **QUICK, name="mine")
 
     with pytest.raises(UsageError, match="taken by mine"):
@@ -333,7 +333,7 @@ def test_a_kill_after_the_training_loses_nothing(step: str, monkeypatch: pytest.
 
         patch.setattr(owner, step, stopped)
         with pytest.raises(StoppedError):
-            zoo.pretrain("autoencoder", **QUICK, name="mine")
+            zoo.pretrain("rbm", **QUICK, name="mine")
     (left,) = unfinished_runs(Path("runs"))
     assert list(own_entries()) == (["mine"] if step == "publish" else [])
 
@@ -348,7 +348,7 @@ def test_what_no_longer_is_as_it_was_is_not_gone_on_with(tmp_path: Path, monkeyp
     data = tmp_path / "rows.npz"
     rng = np.random.default_rng(0)
     np.savez(data, x=rng.random((60, 6)))
-    stopped_before_writing(monkeypatch, "autoencoder", data)
+    stopped_before_writing(monkeypatch, "rbm", data)
     with pytest.raises(UsageError, match="zoo pretrain --resume"):
         zoo.resume("runs/mine")
     np.savez(data, x=rng.random((60, 6)))

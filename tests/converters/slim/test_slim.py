@@ -143,7 +143,7 @@ def test_what_is_not_known_or_not_whole_is_refused(tmp_path: Path, small: SlimCh
         load_slim(tmp_path / "net", _entry())
 
 
-@pytest.mark.parametrize("size", [36, 33])
+@pytest.mark.parametrize("size", [33, pytest.param(36, marks=pytest.mark.slow)])
 def test_a_mobilenet_of_sizes_that_become_odd_computes_what_tf_slim_does(tmp_path: Path, size: int) -> None:
     saved = saved_slim(tmp_path, "mobilenet_v1", 5, size=size, alpha=0.25)
     for shape in ((size, size, 3), (None, None, 3)):
