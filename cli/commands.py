@@ -135,13 +135,15 @@ def runs(folder: str, as_json: bool) -> None:
         documents = [{"path": str(run.path), "kind": "transfer", **run.record} for run in found]
         show_json(documents + [{"path": str(each.path), **each.record} for each in made])
         return
-    if not found and not made:
+    unfinished = unfinished_runs(Path(folder))
+    if not found and not made and not unfinished:
         say(f"No runs in {folder}. Make one: zoo transfer --reuse 3 --freeze 2")
     if found:
         _show_runs(found)
     if made:
         _show_pretrainings(made)
-    _tell_unfinished(folder)
+    for path in unfinished:
+        say(f"Not finished: {path}. To go on: {how_to_go_on(path)}")
 
 
 def _show_runs(found: Sequence[zoo.Run]) -> None:
@@ -170,11 +172,6 @@ def _show_pretrainings(found: Sequence[zoo.Pretrained]) -> None:
         right={"units", "examples"},
         wide={"examples", "made"},
     )  # fmt: skip
-
-
-def _tell_unfinished(folder: str) -> None:
-    for path in unfinished_runs(Path(folder)):
-        say(f"Not finished: {path}. To go on: {how_to_go_on(path)}")
 
 
 def local_time(stamp: str) -> str:

@@ -73,6 +73,7 @@ def test_every_method_leaves_a_model_that_works_like_any_other(
     assert not run.record["warnings"]  # the split leaves aside what a transfer with the same seed tests on
 
     zoo.export("mine", tmp_path / "net.onnx")
+    made.export(tmp_path / "net.keras")
     x = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     (found,) = session.run(None, {session.get_inputs()[0].name: x})

@@ -205,9 +205,10 @@ def pictures_shape(examples: Examples) -> tuple[int | None, ...]:
     found = inspections_of(examples)
     if not found:
         return tuple(examples.shape)
-    heights, widths = {each.height for each in found}, {each.width for each in found}
+    kinds = {(each.height, each.width, _is_gray(each.mode)) for each in found}
+    heights, widths, grays = (set(side) for side in zip(*kinds, strict=True))
     height, width = (sides.pop() if len(sides) == 1 else None for sides in (heights, widths))
-    return height, width, 1 if all(_is_gray(each.mode) for each in found) else 3
+    return height, width, 1 if grays == {True} else 3
 
 
 def _is_gray(mode: str) -> bool:

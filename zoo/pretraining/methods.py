@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.data import open_data
 from zoo.errors import UsageError, nearest_names
 from zoo.pretraining.autoencoders import pretrain_autoencoder
 from zoo.pretraining.auxiliary import AuxiliarySettings, pretrain_auxiliary
@@ -20,7 +22,6 @@ from zoo.pretraining.steps import Learned
 from zoo.training import FitSettings, Optimizer
 
 _FITTING = ("epochs", "batch_size", "learning_rate", "patience", "seed", "optimizer")  # what is asked of any training
-_OF_DATA = ("bad_files", "max_bad", "min_side", "frames", "group_by", "follow_links", "near_duplicates")
 _CALLED = {"learning_rate": "lr"}  # as in `zoo.transfer`
 _PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "fit": (FitSettings, _FITTING),
@@ -137,8 +138,9 @@ def _widths(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _owners(option: str) -> str:
-    if option in _OF_DATA:
+    """Returns whose option it is, that was given to another method; empty where it is nobody's."""
+    if owners := [method.name for method in METHODS.values() if option in option_names(method)]:
+        return f"{option!r} is of {', '.join(owners)}."
+    if option in inspect.signature(open_data).parameters:
         return f"It is of the data: zoo.open_data(..., {option}=...)."
-    owners: Iterator[str] = (method.name for method in METHODS.values() if option in option_names(method))
-    told = ", ".join(owners)
-    return f"{option!r} is of {told}." if told else ""
+    return ""

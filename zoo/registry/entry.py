@@ -90,7 +90,8 @@ class OutputSpec:
         labels: Name of the list of classes.
         logits: Whether scores come out before softmax; None where it is not published.
         background: Whether class 0 stands for none of the others; None where it is not published.
-        features: Length of the vector that a model without a classifier puts out.
+        features: Length of the vector that a model without a classifier puts out; where `logits` is None, they may be
+            the logits of one all the same.
     """
 
     classes: int | None = None

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
-SHARES = ("accuracy", "example_f1", "ranking")
-"""Figures that are shares of 0 to 1."""
-
+_SHARES = ("accuracy", "example_f1", "ranking")  # of 0 to 1
 _ERRORS = ("loss", "mae", "squared_error")
 _COLUMNS = 250  # a line has at most two points in each, so that thousands of epochs stay a small page
 _LEAST_LOSS = 1e-6
@@ -99,6 +97,11 @@ class Panel:
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...]
     phases: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the figure is a share of 0 to 1."""
+        return self.figure in _SHARES
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,7 @@ def _y_axis(figure: str, values: Sequence[float]) -> Axis:
     """Returns the range of a figure: of shares up to 1, of errors down to 0 or logarithmic."""
     if figure in _ERRORS:
         return _loss_axis(values)
-    return Axis(math.floor(10 * min(*values, 0.9)) / 10, 1.0) if figure in SHARES else _range(values)
+    return Axis(math.floor(10 * min(*values, 0.9)) / 10, 1.0) if figure in _SHARES else _range(values)
 
 
 def _loss_axis(values: Sequence[float]) -> Axis:

@@ -21,8 +21,8 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
     """Writes a model to a file of the format that its suffix says, and returns what came of it.
 
     Args:
-        what: A run, the folder of one or of a pretraining, or its name in `runs/`; or a model's name, the path of a
-            file that `zoo.load_model` takes, or a `keras.Model`.
+        what: A run or a pretraining, its folder or its name in `runs/`; or a model's name, the path of a file that
+            `zoo.load_model` takes, or a `keras.Model`.
         target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
         **options: Those of `zoo.exporting.convert`: replace, opset, limit.
 
@@ -31,17 +31,16 @@ def export(what: Any, target: str | os.PathLike[str], **options: Any) -> Exporte
         NotFoundError: There is no such run or model.
         IntegrityError: A layer cannot be taken over, or the result differs; nothing is written then.
     """
-    if isinstance(what, Run):
+    if isinstance(what, Run | Pretrained):
         return what.export(target, **options)
     if isinstance(what, str | os.PathLike):
         folder = run_folder(os.fspath(what))
-        is_run = (folder / "run.json").exists()
-        if is_run and kind_of(read_record(folder, None)) == "transfer":
-            return open_run(os.fspath(what)).export(target, **options)
+        if (folder / "run.json").exists():
+            if kind_of(read_record(folder, None)) == "transfer":
+                return Run(folder).export(target, **options)
+            if folder == Path(what) or not _is_known(os.fspath(what)):
+                return Pretrained(folder).export(target, **options)
         from zoo.exporting import SOURCES, checked_target, export_model
-
-        if is_run and (folder == Path(what) or not _is_known(os.fspath(what))):
-            return export_model(Pretrained(folder).load(), target, **options)
         from zoo.loading import load_model
 
         checked_target(Path(target), bool(options.get("replace")))  # before anything is pulled

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zoo.runs.folder import RunFolder, readable_runs, run_folder
+
+if TYPE_CHECKING:
+    from zoo.exporting import Exported
 
 
 class Pretrained(RunFolder):
@@ -42,6 +47,20 @@ class Pretrained(RunFolder):
     def figures(self) -> dict[str, float]:
         """What was measured, on validation examples where there are such, by name."""
         return dict(self.record["figures"])
+
+    def export(self, target: str | os.PathLike[str], **options: Any) -> Exported:
+        """Writes its model in the format that the suffix says, and returns what came of it.
+
+        Args:
+            target: A `.onnx`, `.keras` or `.tflite` file, or a folder without a suffix for a SavedModel.
+            **options: Those of `zoo.convert`: replace, opset, limit.
+
+        Raises:
+            ZooError: As `zoo.export` does.
+        """
+        from zoo.exporting import export_model
+
+        return export_model(self.load(), target, **options)
 
 
 def open_pretraining(path: str | Path) -> Pretrained:

@@ -31,6 +31,14 @@ def matrix(name: str, seed: int, **options: Any) -> Any:
     return v1.get_variable(name, initializer=None if options else values, **options)
 
 
+def save(session: Any, path: Path, x: Any, y: Any, *, is_exported: bool) -> None:
+    """Saves the net from `x` to `y` as a SavedModel, or as a checkpoint with its graph."""
+    if is_exported:
+        v1.saved_model.simple_save(session, os.fspath(path), {"x": x}, {"y": y})
+    else:
+        v1.train.Saver().save(session, os.fspath(path))
+
+
 def test_of_several_savers_that_counts_which_wrote_the_checkpoint(tmp_path: Path) -> None:
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, (None, 6), name="X")
@@ -52,10 +60,7 @@ def test_an_average_that_another_saver_reads_is_not_what_was_saved(tmp_path: Pat
         y = tf.matmul(x, w, name="y")
         session.run(v1.global_variables_initializer())
         v1.train.Saver(v1.train.ExponentialMovingAverage(0.9).variables_to_restore([w]))
-        if is_exported:
-            v1.saved_model.simple_save(session, os.fspath(tmp_path / "net"), {"x": x}, {"y": y})
-        else:
-            v1.train.Saver().save(session, os.fspath(tmp_path / "net"))
+        save(session, tmp_path / "net", x, y, is_exported=is_exported)
         expected = session.run(y, {x: GIVEN})
     computes(tmp_path / "net", expected)
 
@@ -67,10 +72,7 @@ def test_a_variable_in_parts_is_put_together(tmp_path: Path, is_exported: bool) 
         w = matrix("fc/w", 4, shape=(6, 3), partitioner=v1.fixed_size_partitioner(3))
         y = tf.matmul(x, w, name="y")
         session.run(v1.global_variables_initializer())
-        if is_exported:
-            v1.saved_model.simple_save(session, os.fspath(tmp_path / "net"), {"x": x}, {"y": y})
-        else:
-            v1.train.Saver().save(session, os.fspath(tmp_path / "net"))
+        save(session, tmp_path / "net", x, y, is_exported=is_exported)
         expected = session.run(y, {x: GIVEN})
     computes(tmp_path / "net", expected)
 
