@@ -105,7 +105,7 @@ def test_a_transfer_and_a_pretraining_are_not_taken_for_each_other() -> None:
     made = zoo.pretrain("rbm", **QUICK, name="mine")
     run = zoo.transfer("mine", epochs=1, train_per_class=2, out="runs/one")
 
-    with pytest.raises(UsageError, match=r"is that of a pretraining .*zoo transfer NAME"):
+    with pytest.raises(UsageError, match=r"is that of a pretraining .*zoo transfer mine"):
         zoo.open_run(made.path)
     with pytest.raises(UsageError, match="is that of a transfer"):
         zoo.open_pretraining(run.path)

@@ -22,7 +22,7 @@ _NEEDED: dict[Kind, tuple[str, ...]] = {
 }
 _INSTEAD: dict[Kind, str] = {
     "transfer": "a transfer (Python: zoo.open_run)",
-    "pretraining": "a pretraining (Python: zoo.open_pretraining), whose model is reused by its name: zoo transfer NAME",
+    "pretraining": "a pretraining (Python: zoo.open_pretraining), whose model is reused by its name: zoo transfer {model}",
 }
 
 
@@ -90,11 +90,11 @@ def read_record(path: Path, kind: Kind | None = "transfer") -> dict[str, Any]:
         found = record.get("schema") if isinstance(record, dict) else record
         raise IntegrityError(f"{file} has schema {found!r}; this version of zoo reads schema {SCHEMA}.")
     found = kind_of(record)
-    if kind not in (None, found):
-        raise UsageError(f"Expected the folder of a {kind}; {path} is that of {_INSTEAD[found]}.")
     missing = [key for key in _NEEDED[found] if key not in record]
     if missing:
         raise IntegrityError(f"{file} lacks {', '.join(missing)}; the run must be made again.")
+    if kind not in (None, found):
+        raise UsageError(f"Expected the folder of a {kind}; {path} is that of {_INSTEAD[found].format_map(record)}.")
     return record
 
 
