@@ -22,7 +22,7 @@ _NEEDED: dict[Kind, tuple[str, ...]] = {
 }
 _INSTEAD: dict[Kind, str] = {
     "transfer": "a transfer (Python: zoo.open_run)",
-    "pretraining": "a pretraining (Python: zoo.open_pretraining), whose model is reused by its name: zoo transfer {model}",
+    "pretraining": "a pretraining (Python: zoo.open_pretraining), whose model is reused so: zoo transfer {model}",
 }
 
 
